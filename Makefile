@@ -1,0 +1,49 @@
+# The two commands of the README are `make run` and `make test`; each sets up what it needs.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test test-slow test-live bench lint clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(VENV)/.installed: requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "ecovisor needs Python 3.11 or newer; name one with 'make PYTHON=python3.12 …'"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --no-index --editable .
+	$(BIN)/python -m ecovisor.engine.warm
+	touch $@
+
+install: $(VENV)/.installed  ## make .venv with everything a developer needs
+
+run: install  ## simulate the bundled scenario and show what happened
+	$(BIN)/ecovisor simulate edge-site --out runs/edge-site --overwrite
+
+test: install lint  ## style, types, import contracts, and the tests with coverage
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not live" --cov
+	$(BIN)/python scripts/coverage_floor.py
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+test-slow: install  ## the longer tests
+	$(BIN)/python -m pytest -m slow
+
+test-live: install  ## the tests that need real parts
+	$(BIN)/python -m pytest -m live
+
+$(VENV)/.bench: requirements/bench.txt $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/bench.txt
+	touch $@
+
+bench: $(VENV)/.bench  ## the benchmarks, with their ratios against the peer
+	$(BIN)/ecovisor bench
+
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) runs
