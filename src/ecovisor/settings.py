@@ -21,7 +21,7 @@ class _Group(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_
     """Base of all tables of the schema: unknown keys are errors, values cannot change."""
 
 
-class Server(_Group):
+class Server(_Group, kw_only=True):
     """[site.server] One server of the cluster: how much power it draws at which load."""
 
     cores: Positive = 4.0
@@ -32,7 +32,7 @@ class Server(_Group):
     """`microserver`, `microserver-gpu` (Ecovisor paper: 1.35 W idle, 5 W CPU, 10 W CPU and GPU), or another known one."""
 
 
-class Battery(_Group):
+class Battery(_Group, kw_only=True):
     """[site.battery] The physical battery. Powers are at its terminals."""
 
     preset: str | None = None
@@ -56,7 +56,7 @@ class Battery(_Group):
     no energy of unknown carbon is in it."""
 
 
-class Site(_Group):
+class Site(_Group, kw_only=True):
     """[site] The physical energy system and the cluster that share it."""
 
     name: Name = "site"
@@ -79,7 +79,7 @@ class Site(_Group):
     """Default: no battery."""
 
 
-class Signal(_Group):
+class Signal(_Group, kw_only=True):
     """[signals.NAME] Where a time series comes from. `carbon` and `solar` are used by the site, `price` by the report."""
 
     kind: str
@@ -130,7 +130,7 @@ class Signal(_Group):
     """What `forecast()` answers: `perfect`, `persistence`, `day-before`, or `column:NAME` of the same file."""
 
 
-class Workload(_Group):
+class Workload(_Group, kw_only=True):
     """[apps.workload] What the app's containers do."""
 
     kind: str = "batch"
@@ -161,7 +161,7 @@ class Workload(_Group):
     """Options of a plug-in, given to it by keyword."""
 
 
-class Policy(_Group):
+class Policy(_Group, kw_only=True):
     """[apps.policy] How the app drives its virtual energy system."""
 
     kind: str = "carbon-agnostic"
@@ -189,7 +189,7 @@ class Policy(_Group):
     """Options of a plug-in, given to it by keyword."""
 
 
-class App(_Group):
+class App(_Group, kw_only=True):
     """[[apps]] One tenant application and its shares. What no app holds is the site's own, `_site`."""
 
     name: Name
@@ -214,7 +214,7 @@ class App(_Group):
     policy: Policy = msgspec.field(default_factory=Policy)
 
 
-class Run(_Group):
+class Run(_Group, kw_only=True):
     """[run] What to simulate and what to keep."""
 
     start: str
@@ -237,7 +237,7 @@ class Run(_Group):
     """Format of the tables. Default: Parquet where pyarrow is installed."""
 
 
-class Scenario(_Group):
+class Scenario(_Group, kw_only=True):
     """A whole file."""
 
     schema: Literal[1]
