@@ -1,0 +1,122 @@
+"""Machine code for plain Python functions, unchanged: the only module that imports numba.
+
+`compile_graph` takes a function and compiles it with every function of ours that it calls, so that one source serves both; results are
+bit-equal because no option relaxes IEEE arithmetic. Code is cached in a directory named after all our sources, numba and Python, so that an
+edit to any of them never meets old machine code. `engine.kernel` is what gets compiled.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dis
+import hashlib
+import os
+import sys
+import types
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numba
+from llvmlite import ir
+from numba.core import types as numba_types
+from numba.extending import intrinsic
+
+_PACKAGE = Path(__file__).parents[1]
+_COMPILED_PACKAGES = ("model", "physics", "policies", "workloads", "engine")
+
+
+def cache_directory() -> Path | None:
+    """Where compiled code is kept: a writable directory that changes with every source it was made from; None if there is none.
+
+    ``ECOVISOR_CACHE_DIR`` overrides the user's cache directory.
+    """
+    base = os.environ.get("ECOVISOR_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    try:
+        root = Path(base) if base else Path.home() / ".cache"
+        stamp = hashlib.sha256(f"{numba.__version__} {sys.version}".encode())
+        for package in _COMPILED_PACKAGES:
+            for source in sorted((_PACKAGE / package).glob("*.py")):
+                stamp.update(source.name.encode())
+                stamp.update(source.read_bytes())
+        directory = root / "ecovisor" / f"kernel-{stamp.hexdigest()[:16]}"
+        directory.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):
+        return None
+    return directory if os.access(directory, os.W_OK) else None
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _call_address(typing_context: Any, address: Any, reason: Any) -> Any:
+    """Call ``int64 (*)(int64)`` at an address."""
+    signature = numba_types.int64(numba_types.int64, numba_types.int64)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        word = ir.IntType(64)
+        pointer = builder.inttoptr(arguments[0], ir.FunctionType(word, [word]).as_pointer())
+        return builder.call(pointer, [arguments[1]])
+
+    return signature, generate
+
+
+def _call_back(callback: Any, reason: Any) -> Any:
+    return _call_address(callback, reason)
+
+
+_CALLBACK = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
+
+
+class Callback:
+    """A Python function ``reason → code`` that compiled code can call; keep it alive while that code runs.
+
+    The function must not raise: an exception has no way through machine code.
+    """
+
+    def __init__(self, function: Callable[[int], int]) -> None:
+        self._pointer = _CALLBACK(function)
+        address = ctypes.cast(self._pointer, ctypes.c_void_p).value
+        if address is None:
+            raise RuntimeError("no address for a callback")
+        self.address = address
+
+
+def compile_graph(function: Callable[..., Any], replaced: Mapping[str, Callable[..., Any]] | None = None) -> Any:
+    """Compile ``function`` and all functions of ecovisor that it reaches by name.
+
+    Args:
+        function: written in the part of Python that numba knows, calling others by their plain global names.
+        replaced: name → function to compile in place of ours (see `CALL_BACK`).
+
+    Returns:
+        The compiled function; it takes records and arrays where the plain one takes objects and lists.
+    """
+    directory = cache_directory()
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(directory) if directory else ""
+    try:
+        return _compile(function, dict(replaced or {}), {}, directory is not None)
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+def _compile(
+    function: Any, replaced: Mapping[str, Callable[..., Any]], done: dict[Any, Any], cache: bool
+) -> Any:
+    if function in done:
+        return done[function]
+    scope = dict(function.__globals__)
+    for name in {step.argval for step in dis.get_instructions(function) if step.opname == "LOAD_GLOBAL"}:
+        called = replaced.get(name, scope.get(name))
+        if isinstance(called, types.FunctionType) and (
+            name in replaced or called.__module__.startswith("ecovisor.")
+        ):
+            scope[name] = _compile(called, {} if name in replaced else replaced, done, cache=False)
+    copy = types.FunctionType(function.__code__, scope, function.__name__, function.__defaults__)
+    copy.__module__ = function.__module__
+    copy.__qualname__ = function.__qualname__
+    done[function] = numba.njit(cache=cache, error_model="python")(copy)
+    return done[function]
+
+
+#: Replacement for `engine.kernel.call_back` in compiled code; the callback is a `Callback.address`.
+CALL_BACK: dict[str, Callable[..., Any]] = {"call_back": _call_back}
