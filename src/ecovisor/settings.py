@@ -128,6 +128,9 @@ class Signal(_Group, kw_only=True):
     """pvlib: a TMY3 or irradiance file; default `tmy3`, the typical year that pvlib ships; `clear-sky` needs no weather."""
     forecast: str = "perfect"
     """What `forecast()` answers: `perfect`, `persistence`, `day-before`, or `column:NAME` of the same file."""
+    options: dict[str, object] = msgspec.field(default_factory=dict)
+    """file: `negative = "zero"` takes negative power (a sensor's offset at night) as 0 instead of an error. Plug-in: its options,
+    given to it by keyword."""
 
 
 class Workload(_Group, kw_only=True):

@@ -105,9 +105,7 @@ class Series:
                 "choose a tick that is, and a start on its grid",
             )
         width, first = round(steps_per_tick), round(offset)
-        return array(
-            "d", (math.fsum(self.values[k : k + width]) / width for k in range(first, first + width * count, width))
-        )
+        return array("d", (math.fsum(self.values[k : k + width]) / width for k in range(first, first + width * count, width)))
 
 
 def _whole(number: float) -> bool:

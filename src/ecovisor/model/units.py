@@ -35,6 +35,35 @@ UNIT_FACTORS: dict[str, tuple[str, float]] = {
 }
 
 
+#: Spellings of the same: typographic signs, the CO2 in ``gCO2eq/kWh``, words.
+_SPELLINGS = (
+    (re.compile(r"[₂²]"), "2"),
+    (re.compile(r"\s|\^|\*\*"), ""),
+    (re.compile(r"co2(?:-?eq?)?"), ""),
+    (re.compile(r"^watts?$"), "w"),
+    (re.compile(r"^(?:lb|lbs)/"), "lbs/"),
+    (re.compile(r"^percent$"), "%"),
+    (re.compile(r"^ratio$"), "1"),
+    (re.compile(r"^(?:eur|usd|gbp|chf|sek|nok|dkk|pln|aud|cad|[€$£])/"), "1/"),
+)
+
+
+def unit_factor(text: str) -> tuple[str, float]:
+    """The canonical unit of a unit's spelling, and the factor that converts a value into it.
+
+    Raises:
+        ValueError: not a unit we know, or ``mW``, which would be a milliwatt or a careless megawatt.
+    """
+    if text.strip() == "mW":
+        raise ValueError("'mW' is a milliwatt; write 'MW' for megawatts")
+    spelling = text.strip().lower()
+    for pattern, plain in _SPELLINGS:
+        spelling = pattern.sub(plain, spelling)
+    if spelling not in UNIT_FACTORS:
+        raise ValueError(f"unknown unit {text!r}")
+    return UNIT_FACTORS[spelling]
+
+
 def duration_s(text: str | float) -> float:
     """Seconds in a duration such as ``"5min"``, ``"1h 30min"``, ``"2d"`` or a plain number of seconds.
 

@@ -1,0 +1,72 @@
+"""Finds what a `kind` names beyond the built-in ones: an entry point somebody installed, or `file.py:Name` beside the scenario.
+
+One loader for signals, policies, workloads and devices, so that they are all named, found and refused alike. What the
+object must be able to do is checked by whoever asked for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterable
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from ecovisor.model.errors import SettingsError
+from ecovisor.model.nearest import did_you_mean
+
+
+def load_plugin(group: str, kind: str, folder: Path, known: Iterable[str], where: str) -> object:
+    """The object that ``kind`` names.
+
+    Args:
+        group: entry point group (``ecovisor.signals``).
+        kind: an entry point's name, or ``file.py:Name`` with the file relative to ``folder``.
+        folder: folder of the scenario or site file.
+        known: names of the built-in kinds, for the error message.
+        where: file and field that hold ``kind`` (``site.toml: signals.carbon.kind``).
+
+    Raises:
+        SettingsError: nothing has that name, or what has it cannot be loaded.
+    """
+    path, colon, name = kind.rpartition(":")
+    if colon and path.endswith(".py"):
+        return _from_file((folder / path).resolve(), path, name, where)
+    points = entry_points(group=group)
+    for point in points:
+        if point.name == kind:
+            try:
+                return point.load()
+            except Exception as error:
+                raise SettingsError(
+                    where, f"plug-in {kind!r} ({point.value}) does not load: {_one_line(error)}", "repair or reinstall it"
+                ) from error
+    names = [*known, *(point.name for point in points)]
+    raise SettingsError(where, f"unknown kind {kind!r}", f"{did_you_mean(kind, names)} (or 'file.py:Name' for your own)")
+
+
+def _from_file(file: Path, path: str, name: str, where: str) -> object:
+    if not file.is_file():
+        raise SettingsError(where, f"there is no file {path!r} in {file.parent}", "paths are relative to the scenario file")
+    module_name = f"ecovisor_plugin_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    module = sys.modules.get(module_name)
+    if module is None:
+        spec = importlib.util.spec_from_file_location(module_name, file)
+        assert spec is not None and spec.loader is not None, "a .py file always has a loader"
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[module_name]
+            raise SettingsError(where, f"{path} does not load: {_one_line(error)}", "repair it") from error
+    if not hasattr(module, name):
+        public = [n for n in vars(module) if not n.startswith("_")]
+        raise SettingsError(where, f"{path} has no {name!r}", did_you_mean(name, public))
+    found: object = getattr(module, name)
+    return found
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
