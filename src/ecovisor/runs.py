@@ -95,8 +95,9 @@ class Run:
     def _file(self, table: str) -> Path:
         kept = self.info["tables"]
         if table not in kept:
-            totals = "the run kept totals only (run.record)" if self.info.get("settings", {}).get("run", {}).get("record") else ""
-            raise InputError(str(self.path), f"holds no table {table!r}", totals or did_you_mean(table, kept))
+            record = self.info.get("settings", {}).get("run", {}).get("record")
+            remedy = 'it kept totals only; run it with record = "all"' if record == "totals" else did_you_mean(table, kept)
+            raise InputError(str(self.path), f"holds no table {table!r}", remedy)
         return self.path / str(kept[table]["file"])
 
     def _frame(self, table: str) -> pd.DataFrame:

@@ -25,7 +25,7 @@ SIGNAL_KINDS: Mapping[str, frozenset[str]] = {
     "file": frozenset(
         {
             *("file", "column", "time_column", "unit", "timezone", "scale_to_peak_w"),
-            *("fill", "max_gap", "resample", "repeat", "align", "forecast"),
+            *("fill", "max_gap", "resample", "repeat", "align", "forecast", "options"),
         }
     ),
     "modelled-carbon": frozenset({"zone", "seed", "step", "resample", "forecast"}),

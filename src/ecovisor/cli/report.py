@@ -1,0 +1,160 @@
+"""The printed summary of a run: the apps' work, their energy and carbon, and the site's balance.
+
+Owns columns, units and wording for people. All numbers come from ``model.summary``; ``--json`` prints those unrounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from ecovisor.model.summary import AppSummary, RunSummary, SiteSummary
+from ecovisor.model.units import human_duration
+
+#: Apps shown; of more, those with the most energy.
+SHOWN = 24
+_PIPE_WIDTH = 140
+_NOTHING = "–"
+_ENERGY = ((1e6, "MWh"), (1e3, "kWh"), (1.0, "Wh"))
+_CARBON = ((1e6, "t"), (1e3, "kg"), (1.0, "g"))
+
+
+def print_summary(summary: RunSummary, *, timezone: str, attribution: str, more_notes: Sequence[str] = ()) -> None:
+    """Print a run to stdout.
+
+    Args:
+        summary: the run.
+        timezone: zone of the times shown.
+        attribution: `import` or `use`: the carbon that is compared with the carbon-agnostic run.
+        more_notes: what to say after the summary's own notes.
+    """
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_PIPE_WIDTH)
+    zone = ZoneInfo(timezone)
+    start = datetime.fromtimestamp(summary.start_s, zone)
+    length = human_duration(summary.tick_s * summary.ticks)
+    console.print(f"[bold]{summary.title or 'A run'}[/]")
+    console.print(f"{length} from {start:%Y-%m-%d %H:%M} {timezone}, {summary.ticks} ticks of {human_duration(summary.tick_s)}")
+    apps, left_out = _shown(summary.apps)
+    console.print(_work_table(apps, zone))
+    console.print(_energy_table(apps, attribution))
+    if left_out:
+        console.print(f"and {left_out} more apps, all of them in run.json")
+    console.print(_site_table(summary.site))
+    residuals = f"balance {summary.site.balance_residual_wh:.2g} Wh · virtual against physical {summary.site.residual_wh:.2g} Wh"
+    console.print(f"residual: {residuals}")
+    for name, origin in summary.signals.items():
+        console.print(f"{name}: {origin}", style="dim", markup=False)
+    for note in (*summary.notes, *more_notes):
+        console.print(f"note: {note}", style="yellow", markup=False)
+
+
+def _shown(apps: Sequence[AppSummary]) -> tuple[list[AppSummary], int]:
+    if len(apps) <= SHOWN:
+        return list(apps), 0
+    largest = sorted(apps[:-1], key=lambda app: -app.demand_wh)[: SHOWN - 1]
+    keep = {app.app for app in (*largest, apps[-1])}
+    return [app for app in apps if app.app in keep], len(apps) - len(keep)
+
+
+def _work_table(apps: Sequence[AppSummary], zone: ZoneInfo) -> Table:
+    table = _table("Work")
+    for name in ("app", "workload", "policy"):
+        table.add_column(name)
+    for name in ("work done", "done at", "after", "agnostic", "unserved"):
+        table.add_column(name, justify="right")
+    energy = _scale((app.unserved_wh for app in apps), _ENERGY)
+    for app in apps:
+        total = "" if app.work_total is None else f" of {app.work_total:.4g}"
+        done_at = _NOTHING if app.completed_s is None else f"{datetime.fromtimestamp(app.completed_s, zone):%a %d %b %H:%M}"
+        late = " [red]late[/]" if app.deadline_met is False else ""
+        table.add_row(
+            app.app,
+            app.workload,
+            app.policy,
+            f"{app.work_done:.4g}{total} {app.work_unit}",
+            done_at + late,
+            _NOTHING if app.runtime_s is None else human_duration(app.runtime_s),
+            _NOTHING if app.baseline_runtime_s is None else human_duration(app.baseline_runtime_s),
+            _quantity(app.unserved_wh, energy),
+        )
+    return table
+
+
+def _energy_table(apps: Sequence[AppSummary], attribution: str) -> Table:
+    table = _table("Energy used, by source, and carbon")
+    energies = [(app.solar_to_load_wh, app.battery_discharge_wh, app.grid_to_load_wh, app.grid_to_battery_wh) for app in apps]
+    energy = _scale((value for row in energies for value in row), _ENERGY)
+    carbon = _scale((value for app in apps for value in (app.carbon_g, app.carbon_on_use_g)), _CARBON)
+    table.add_column("app")
+    for name in ("solar", "battery", "grid", "grid → battery"):
+        table.add_column(f"{name}\n[dim]{energy[1]}[/]", justify="right")
+    table.add_column("battery\n[dim]cycles[/]", justify="right")
+    for name in ("carbon on import", "on use"):
+        table.add_column(f"{name}\n[dim]{carbon[1]}[/]", justify="right")
+    table.add_column("against\nagnostic", justify="right")
+    priced = any(app.cost is not None for app in apps)
+    if priced:
+        table.add_column("cost", justify="right")
+    for app, row in zip(apps, energies, strict=True):
+        table.add_row(
+            app.app,
+            *(_number(value, energy) for value in row),
+            _NOTHING if app.battery_cycles == 0 else f"{app.battery_cycles:.2f}",
+            _number(app.carbon_g, carbon),
+            _number(app.carbon_on_use_g, carbon),
+            _against(app.carbon_on_use_g if attribution == "use" else app.carbon_g, app.baseline_carbon_g),
+            *([_NOTHING if app.cost is None else f"{app.cost:.2f}"] if priced else []),
+        )
+    return table
+
+
+def _site_table(site: SiteSummary) -> Table:
+    table = _table("Site: what came in and where it went")
+    sources = {"solar": site.solar_collected_wh, "grid import": site.import_wh}
+    stored = site.final_level_wh - site.initial_level_wh
+    uses = {"load": site.load_wh, "export": site.export_wh, "curtailed": site.curtailed_wh, "battery losses": site.battery_loss_wh}
+    (sources if stored < 0 else uses)["from the battery" if stored < 0 else "left in the battery"] = abs(stored)
+    energy = _scale((*sources.values(), *uses.values()), _ENERGY)
+    for name in ("in", energy[1], "out", energy[1]):
+        table.add_column(name, justify="right" if name == energy[1] else "left")
+    sides = [list(sources.items()), [(name, value) for name, value in uses.items() if value or name == "load"]]
+    for k in range(max(map(len, sides))):
+        cells = [(items[k][0], _number(items[k][1], energy)) if k < len(items) else ("", "") for items in sides]
+        table.add_row(*cells[0], *cells[1])
+    table.add_section()
+    totals = [_number(sum(value for _, value in items), energy) for items in sides]
+    table.add_row("together", totals[0], "together", totals[1])
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+
+
+def _scale(values: Iterable[float], units: Sequence[tuple[float, str]]) -> tuple[float, str]:
+    """The unit in which the largest value reads well: from 10 of it up."""
+    largest = max(map(abs, values), default=0.0)
+    return next((unit for unit in units if largest >= 10 * unit[0]), units[-1])
+
+
+def _number(value: float, unit: tuple[float, str]) -> str:
+    scaled = value / unit[0]
+    return _NOTHING if value == 0 else f"{scaled:.2f}" if abs(scaled) < 100 else f"{scaled:.0f}"
+
+
+def _quantity(value: float, unit: tuple[float, str]) -> str:
+    return _NOTHING if value == 0 else f"{_number(value, unit)} {unit[1]}"
+
+
+def _against(carbon_g: float, agnostic_g: float | None) -> str:
+    if agnostic_g is None or agnostic_g <= 0:
+        return _NOTHING
+    change = 100 * (carbon_g / agnostic_g - 1)
+    return "same" if abs(change) < 0.05 else f"{change:+.1f} %".replace("-", "−")
