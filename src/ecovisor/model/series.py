@@ -90,19 +90,21 @@ class Series:
                 held.extend(array("d", (self.values[k],)) * ticks_per_step)
             skip = first - steps.start * ticks_per_step
             return held[skip : skip + count]
-        steps_per_tick = tick_s / self.step_s
-        offset = (start_s - self.start_s) / self.step_s
         if not mean:
             raise SeriesError(
                 where,
                 f"its step of {human_duration(self.step_s)} is finer than the tick of {human_duration(tick_s)}",
                 'choose a finer tick, or set resample = "mean" on the signal',
             )
+        steps_per_tick = tick_s / self.step_s
+        offset = (start_s - self.start_s) / self.step_s
         if not (_whole(steps_per_tick) and _whole(offset)):
             raise SeriesError(
                 where,
-                f"the tick of {human_duration(tick_s)} is no whole number of its steps of {human_duration(self.step_s)}",
-                "choose a tick that is, and a start on its grid",
+                f"the tick of {human_duration(tick_s)} is no whole number of its steps of {human_duration(self.step_s)}"
+                if not _whole(steps_per_tick)
+                else f"the run's start {iso_utc(start_s)} is not a whole number of its steps after {iso_utc(self.start_s)}",
+                "choose a tick that is a multiple of the step and a start on its grid",
             )
         width, first = round(steps_per_tick), round(offset)
         return array("d", (math.fsum(self.values[k : k + width]) / width for k in range(first, first + width * count, width)))
