@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
 # After Okabe and Ito: told apart with any kind of colour vision, and in grey by their order.
 _SOLAR, _BATTERY, _GRID, _UNSERVED, _CARBON, _INK = "#E69F00", "#009E73", "#8C96A0", "#D55E00", "#0072B2", "#30353A"
+_CARBON_ON_USE = "#99C7E0"
 _MOST_POINTS = 900
 _MOST_APPS = 16
 _FLOWS = (
@@ -66,8 +66,9 @@ class _Bins:
     def index(self, time_s: Floats) -> NDArray[np.intp]:
         return np.clip(((time_s - self.start_s + 1e-3) // self.width_s).astype(np.intp), 0, self.count - 1)
 
-    def edges(self, zone: ZoneInfo) -> list[datetime]:
-        return [datetime.fromtimestamp(self.start_s + k * self.width_s, zone) for k in range(self.count + 1)]
+    def edges_d(self) -> Floats:
+        """Bounds of the bins as matplotlib counts time. [days since the epoch]"""
+        return np.asarray((self.start_s + self.width_s * np.arange(self.count + 1)) / 86400.0)
 
 
 def _mean_flows(run: Run, bins: _Bins) -> tuple[dict[str, Floats], Floats]:
@@ -106,7 +107,7 @@ def _flows_figure(run: Run) -> Figure:
     bins = _Bins.of(summary)
     flows, intensity = _mean_flows(run, bins)
     level, capacity = _levels(run, bins)
-    edges = bins.edges(zone)
+    edges = bins.edges_d()
     panels = {"power": 3.2} | ({"level": 1.2} if capacity > 0 else {}) | ({"carbon": 1.0} if np.isfinite(intensity).any() else {})
     figure, axes = _figure(panels, height=2.0 + 1.25 * sum(panels.values()))
     figure.suptitle(_title(summary, "power of the whole site"), x=0.01, ha="left", fontsize=12, fontweight="bold")
@@ -122,14 +123,14 @@ def _flows_figure(run: Run) -> Figure:
         ax.set_ylabel(f"battery\n[{unit}]")
     if "carbon" in axes:
         ax = axes["carbon"]
-        ax.stairs(intensity, edges, color=_CARBON, linewidth=1.2, baseline=None)  # type: ignore[arg-type]
+        ax.stairs(intensity, edges, color=_CARBON, linewidth=1.2, baseline=None)
         ax.set_ylim(0, 1.1 * np.nanmax(intensity))
         ax.set_ylabel("grid carbon\n[g/kWh]")
     _time_axis(list(axes.values())[-1], zone, edges)
     return figure
 
 
-def _stack(ax: Axes, edges: list[datetime], flows: Mapping[str, Floats]) -> None:
+def _stack(ax: Axes, edges: Floats, flows: Mapping[str, Floats]) -> None:
     """Sources of the load above zero, what charges the battery below."""
     charge = flows["solar_to_battery_w"] + flows["received_w"]
     peak = max(
@@ -149,8 +150,16 @@ def _stack(ax: Axes, edges: list[datetime], flows: Mapping[str, Floats]) -> None
             if np.nanmax(value) <= 1e-6 * peak:
                 continue
             top = base + sign * np.nan_to_num(value) / scale
-            steps = [np.append(side, side[-1]) for side in (base, top)]
-            ax.fill_between(edges, *steps, step="post", color=colour, alpha=alpha, linewidth=0, label=label)
+            ax.fill_between(
+                edges,
+                np.append(base, base[-1]),
+                np.append(top, top[-1]),
+                step="post",
+                color=colour,
+                alpha=alpha,
+                linewidth=0,
+                label=label,
+            )
             base = top
     ax.axhline(0, color=_INK, linewidth=0.8)
     ax.set_ylabel(f"power [{unit}]\ncharging below zero")
@@ -167,7 +176,7 @@ def _carbon_figure(run: Run) -> Figure:
     ax = axes["carbon"]
     rows = np.arange(len(shown), dtype=np.float64)
     ax.barh(rows - 0.19, [app["carbon_g"] / scale for app in shown], 0.36, color=_CARBON, label="on import")
-    ax.barh(rows + 0.19, [app["carbon_on_use_g"] / scale for app in shown], 0.36, color=_CARBON, alpha=0.4, label="on use")
+    ax.barh(rows + 0.19, [app["carbon_on_use_g"] / scale for app in shown], 0.36, color=_CARBON_ON_USE, label="on use")
     agnostic = [
         (row, app["baseline_carbon_g"] / scale) for row, app in zip(rows, shown, strict=True) if app.get("baseline_carbon_g")
     ]
@@ -184,6 +193,7 @@ def _carbon_figure(run: Run) -> Figure:
     ax.set_yticks(rows, [app["app"] + (f"\n{app['policy']}" if app["policy"] else "") for app in shown])
     ax.invert_yaxis()
     ax.tick_params(axis="y", length=0)
+    ax.grid(visible=False, axis="y")
     ax.spines["left"].set_visible(False)
     ax.set_xlabel(f"carbon [{unit} CO₂-eq]")
     title = "carbon by app" + (f" (the {len(shown)} largest of {len(apps)})" if len(apps) > len(shown) else "")
@@ -225,13 +235,14 @@ def _figure(panels: Mapping[str, float], height: float) -> tuple[Figure, dict[st
     return figure, dict(zip(panels, axes[:, 0], strict=True))
 
 
-def _time_axis(ax: Axes, zone: ZoneInfo, edges: list[datetime]) -> None:
+def _time_axis(ax: Axes, zone: ZoneInfo, edges: Floats) -> None:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-    locator = AutoDateLocator(tz=zone, minticks=4, maxticks=10)
+    ax.xaxis.axis_date(zone)
+    locator = AutoDateLocator(tz=zone, minticks=4, maxticks=10)  # type: ignore[no-untyped-call]
     ax.xaxis.set_major_locator(locator)
-    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone))
-    ax.set_xlim(edges[0], edges[-1])  # type: ignore[arg-type]
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone))  # type: ignore[no-untyped-call]
+    ax.set_xlim(edges[0], edges[-1])
     ax.set_xlabel(f"time, {zone.key}")
 
 
