@@ -113,9 +113,13 @@ def test_the_target_appears_only_when_the_run_is_finished(tmp_path: Path) -> Non
 def test_a_run_that_fails_leaves_nothing(
     tmp_path: Path, table_format: Literal["parquet", "csv"], error: type[BaseException]
 ) -> None:
-    with pytest.raises(error), RunFolder(tmp_path / "new" / "run", table_format=table_format) as folder:
-        folder.write(made_up.flows(0, 2))
-        raise error
+    def fail() -> None:
+        with RunFolder(tmp_path / "new" / "run", table_format=table_format) as folder:
+            folder.write(made_up.flows(0, 2))
+            raise error
+
+    with pytest.raises(error):
+        fail()
     assert leftovers(tmp_path) == []
 
 
@@ -183,9 +187,10 @@ def test_a_swap_that_fails_half_way_is_undone(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_target_that_appears_during_the_run_is_kept(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="exists already"), RunFolder(tmp_path / "run", table_format="csv") as folder:
+    with RunFolder(tmp_path / "run", table_format="csv") as folder:
         (tmp_path / "run").mkdir()
-        folder.finish({})
+        with pytest.raises(SettingsError, match="exists already"):
+            folder.finish({})
     assert leftovers(tmp_path) == ["run"]
 
 
@@ -218,7 +223,8 @@ FULL_DISK = """
 def test_a_disk_that_takes_no_more_is_one_line_and_leaves_nothing(tmp_path: Path, table_format: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(FULL_DISK), str(tmp_path / "run"), table_format],
-        capture_output=True, cwd=Path(__file__).parents[2],
+        capture_output=True,
+        cwd=Path(__file__).parents[2],
         text=True,
         check=False,
     )
