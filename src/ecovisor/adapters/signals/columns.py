@@ -56,7 +56,7 @@ def unit_in_name(column: str) -> str | None:
     if suffix is None:
         return None
     unit = suffix["unit"]
-    if re.match(r"(?:[a-z]{3}_)?per_", unit):
+    if re.match(r"(?:(?!lbs)[a-z]{3}_)?per_", unit):  # a price: the currency is not ours to convert
         unit = unit[unit.index("per_") :].replace("per_", "1/", 1)
     return {"w_per_m2": "w/m2", "w_m2": "w/m2"}.get(unit, unit.replace("_per_", "/"))
 

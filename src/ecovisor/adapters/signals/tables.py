@@ -86,14 +86,14 @@ def open_table(path: Path, label: str) -> Table:
 def _open_csv(text: str, label: str, sha256: str) -> Table:
     head = text[: text.find("\n") if "\n" in text else len(text)]
     delimiter = max(",;\t", key=head.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         rows = list(reader)
     except csv.Error as error:
         raise SeriesError(f"{label}: row {reader.line_num}", f"is no CSV ({error})", "repair the line") from None
     lines: Sequence[int] = range(1, len(rows) + 1)
     if reader.line_num != len(rows) or [] in rows:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         numbered = [(reader.line_num, row) for row in reader if row]
         lines, rows = [line for line, _ in numbered], [row for _, row in numbered]
     if not rows:
