@@ -14,11 +14,7 @@ from typing import Annotated
 
 import typer
 
-from ecovisor.cli.bench import bench
-from ecovisor.cli.check import check
-from ecovisor.cli.data import data
-from ecovisor.cli.init import init
-from ecovisor.cli.simulate import simulate
+from ecovisor.cli import bench, check, data, init, simulate
 from ecovisor.model.errors import EcovisorError
 
 INTERRUPTED = 130
@@ -34,11 +30,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(simulate)
-app.command()(init)
-app.command()(check)
-app.command()(data)
-app.command()(bench)
+app.command()(simulate.simulate)
+app.command()(init.init)
+app.command()(check.check)
+app.command()(data.data)
+app.command()(bench.bench)
 
 
 def _show_version(asked: bool) -> None:
