@@ -101,9 +101,6 @@ STATE = (
     "threshold_g_per_kwh",
     "upper_threshold_g_per_kwh",
     "policy_value",
-    # notifications
-    "notified_solar_w",
-    "notified_intensity_g_per_kwh",
 )
 COLUMNS = RECORDED + TOTALS + STATE
 
@@ -123,6 +120,7 @@ SITE = (
     "next_wake_tick",  # call back before this tick
     "row",  # of the recorder's block
     "rows",
+    "container_slots",
     "recording",  # 1: write rows
     "keep",  # 1: every tick's flows are read by somebody
     "tile_count",

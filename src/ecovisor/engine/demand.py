@@ -18,7 +18,11 @@ from ecovisor.engine.columns import (
     TRACE_W,
     WAIT_AND_SCALE,
 )
-from ecovisor.policies import battery_arbitrage, static_carbon_rate, suspend_resume, wait_and_scale
+from ecovisor.library.budgets import rate_ceiling_w
+from ecovisor.policies.suspend_resume import run_scale as suspend_resume_scale
+from ecovisor.policies.wait_and_scale import run_scale as wait_and_scale_scale
+from ecovisor.policies.battery_arbitrage import battery_settings_w
+from ecovisor.policies.static_carbon_rate import cap_scale
 from ecovisor.workloads.batch import (
     COMPLETION_RATIO,
     busy_ratio,
@@ -29,11 +33,6 @@ from ecovisor.workloads.batch import (
 )
 from ecovisor.workloads.containers import capped_effective_cores, capped_power_w, effective_cores, group_power_w
 
-_suspend_resume = suspend_resume.run_scale
-_wait_and_scale = wait_and_scale.run_scale
-_battery_arbitrage = battery_arbitrage.battery_settings_w
-_power_cap_w = static_carbon_rate.power_cap_w
-_cap_scale = static_carbon_rate.cap_scale
 
 
 def decide_tile(tile: Any, count: int, site: Any) -> None:
@@ -44,19 +43,19 @@ def decide_tile(tile: Any, count: int, site: Any) -> None:
         if kind == NO_POLICY:
             continue
         if kind == SUSPEND_RESUME:
-            tile.scale_ratio[i] = _suspend_resume(intensity, tile.threshold_g_per_kwh[i])
+            tile.scale_ratio[i] = suspend_resume_scale(intensity, tile.threshold_g_per_kwh[i])
         elif kind == WAIT_AND_SCALE:
-            tile.scale_ratio[i] = _wait_and_scale(intensity, tile.threshold_g_per_kwh[i], tile.policy_value[i])
+            tile.scale_ratio[i] = wait_and_scale_scale(intensity, tile.threshold_g_per_kwh[i], tile.policy_value[i])
         elif kind == BATTERY_ARBITRAGE:
-            charge_w, discharge_w = _battery_arbitrage(
+            charge_w, discharge_w = battery_settings_w(
                 intensity, tile.threshold_g_per_kwh[i], tile.upper_threshold_g_per_kwh[i], tile.policy_value[i]
             )
             tile.charge_rate_w[i] = charge_w
             tile.max_discharge_w[i] = discharge_w
         elif kind == STATIC_CARBON_RATE:
-            cap_w = _power_cap_w(intensity, tile.policy_value[i], tile.buffer_wh[i] / site.hours_h)
+            cap_w = rate_ceiling_w(tile.policy_value[i], intensity, tile.buffer_wh[i] / site.hours_h)
             tile.app_cap_w[i] = cap_w
-            tile.scale_ratio[i] = _cap_scale(cap_w, tile.cores[i] / site.server_cores * site.power_curve_w[0])
+            tile.scale_ratio[i] = cap_scale(cap_w, tile.cores[i] / site.server_cores * site.power_curve_w[0])
 
 
 def request_tile(tile: Any, count: int, site: Any, signals: Any, containers: Any) -> None:
@@ -114,6 +113,16 @@ def container_weight(tile: Any, i: int, c: int, site: Any, containers: Any) -> f
     return float(part_w if part_w < containers[c].cap_w else containers[c].cap_w)
 
 
+def container_cap_w(tile: Any, i: int, c: int, containers: Any) -> float:
+    """The cap in force on container ``c``: its own, or its part by cores of the cap on the whole group. [W]"""
+    cap_w = containers[c].cap_w
+    if tile.cores[i] > 0.0:
+        part_w = tile.app_cap_w[i] * (containers[c].cores / tile.cores[i]) if containers[c].cores > 0.0 else 0.0
+        if part_w < cap_w:
+            return float(part_w)
+    return float(cap_w)
+
+
 def request_batch(tile: Any, i: int, cores: float, site: Any, containers: Any) -> None:
     """Demand of a batch job: all its containers at full load, for as much of the tick as its work needs."""
     work_left = tile.work_total[i] - tile.work_done[i]
@@ -133,7 +142,14 @@ def request_batch(tile: Any, i: int, cores: float, site: Any, containers: Any) -
         )
     else:
         full_w = group_power_w(site.power_curve_w, site.power_curve_points, site.server_cores, cores, 1.0, float("inf"))
-    wanted_w = full_w if full_w < tile.app_cap_w[i] else tile.app_cap_w[i]
+    wanted_w = full_w
+    if tile.app_cap_w[i] < full_w:
+        wanted_w = tile.app_cap_w[i]
+        if wanted_w < cores / site.server_cores * site.power_curve_w[0]:  # not even idle: suspended
+            tile.demand_w[i] = 0.0
+            tile.busy_ratio[i] = 0.0
+            tile.running[i] = 0.0
+            return
     served_ratio = wanted_w / full_w if full_w > 0.0 else 0.0
     tile.wanted_w[i] = full_w
     speed_cores = batch_speed_cores(tile, i, cores, served_ratio, site, containers)

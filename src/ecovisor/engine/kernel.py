@@ -17,7 +17,7 @@ from ecovisor.engine.columns import (
     SITE_RECORDED_COUNT,
     SOLAR,
 )
-from ecovisor.engine.demand import container_weight, decide_tile, progress_tile, request_tile
+from ecovisor.engine.demand import container_cap_w, container_weight, decide_tile, progress_tile, request_tile
 from ecovisor.physics.battery import snapped_level_wh
 from ecovisor.physics.carbon import imported_carbon_g, released_carbon_g
 from ecovisor.physics.settlement import charge_rate_in_force_w, settle
@@ -33,7 +33,7 @@ def call_back(callback: Any, reason: int) -> int:
 
 
 def advance(
-    site_state: Any, tiles: Any, columns: Any, signals: Any, containers: Any, blocks: Any, callback: Any
+    site_state: Any, tiles: Any, columns: Any, signals: Any, containers: Any, block: Any, callback: Any
 ) -> int:
     """Run ticks until ``last_tick`` or until a callback says stop; return the callback's code, 0 at the end.
 
@@ -43,7 +43,7 @@ def advance(
         columns: the same memory as ``columns[tile][column][app]``.
         signals: ``signals[signal][tick]``: `SOLAR`, `INTENSITY`, `PRICE`, then the traces of workloads.
         containers: records with the ``cores`` (0: suspended) and ``cap_w`` of every container.
-        blocks: the recorder's memory, ``blocks[row]``: the flows of each app by column, the site's, each container's power.
+        block: the recorder's flat memory, see `record`.
         callback: called with `WAKE` before ticks that policies asked for, with `FULL_BLOCK` when the recorder's rows are used up.
     """
     site = site_state[0]
@@ -58,7 +58,7 @@ def advance(
             code = call_back(callback, WAKE)
             if code != 0:
                 return code
-        run_tick(site, tiles, columns, signals, containers, blocks)
+        run_tick(site, tiles, columns, signals, containers, block)
         site.tick += 1.0
     return 0
 
@@ -71,7 +71,7 @@ def begin_tick(site: Any, signals: Any) -> None:
     site.solar_collected_w = signals[SOLAR][tick]
 
 
-def run_tick(site: Any, tiles: Any, columns: Any, signals: Any, containers: Any, blocks: Any) -> None:
+def run_tick(site: Any, tiles: Any, columns: Any, signals: Any, containers: Any, block: Any) -> None:
     """One tick: decide, ask, settle and progress tile by tile; then what concerns the site as a whole."""
     begin_tick(site, signals)
     clear_sums(site)
@@ -90,7 +90,7 @@ def run_tick(site: Any, tiles: Any, columns: Any, signals: Any, containers: Any,
         dispatch_excess(site, tiles)
     close_site(site, tiles[last])
     if site.recording > 0.0:
-        record(site, tiles, columns, containers, blocks)
+        record(site, tiles, columns, containers, block)
     site.row += 1.0
     if site.clear_boundary > 0.0:
         end_boundary(site, tiles)
@@ -328,10 +328,11 @@ def dispatch_excess_tile(
 def close_site(site: Any, own: Any) -> None:
     """From the virtual flows to the physical ones: netting, `_site`'s credit, set-points, meters, the physical battery, totals."""
     hours_h = site.hours_h
+    room_wh = own.capacity_wh[0] - own.battery_level_wh[0]
     charge_w, discharge_w, relief_w, credit_wh, spilled_wh = netting(
         site.sum_charge_w + site.sum_received_w,
         site.sum_discharge_w,
-        own.capacity_wh[0] - own.battery_level_wh[0],
+        room_wh if room_wh > 0.0 else 0.0,
         site.charge_efficiency,
         site.discharge_efficiency,
         hours_h,
@@ -378,42 +379,55 @@ def close_site(site: Any, own: Any) -> None:
     site.load_total_wh += site.node_power_w * hours_h
 
 
-def record(site: Any, tiles: Any, columns: Any, containers: Any, blocks: Any) -> None:
-    """Copy the tick into the recorder's block: every app's flows, every container's power, the site."""
-    block = blocks[int(site.row)]
+def record(site: Any, tiles: Any, columns: Any, containers: Any, block: Any) -> None:
+    """Copy the tick into the recorder's block: every app's flows, the site's, every container's power and cap.
+
+    The block is flat: ``flows[column][row][app]``, then ``site[column][row]``, ``power_w[row][container]``, ``cap_w[row][container]``.
+    """
+    row = int(site.row)
+    rows = int(site.rows)
     apps = int(site.app_count)
-    site_start = RECORDED_COUNT * apps
-    container_start = site_start + SITE_RECORDED_COUNT
+    slots = int(site.container_slots)
+    site_start = RECORDED_COUNT * rows * apps
+    power_start = site_start + SITE_RECORDED_COUNT * rows + row * slots
+    cap_start = power_start + rows * slots
     first = 0
     for k in range(int(site.tile_count)):
         tile = tiles[k]
         count = int(tile.count)
         for c in range(RECORDED_COUNT):
             source = columns[k][c]
-            start = c * apps + first
+            start = (c * rows + row) * apps + first
             for i in range(count):
                 block[start + i] = source[i]
-        record_containers(tile, count, site, containers, block, container_start)
+        record_containers(tile, count, site, containers, block, power_start, cap_start)
         first += count
-    block[site_start] = site.solar_collected_w
-    block[site_start + 1] = site.buffer_wh
-    block[site_start + 2] = site.import_w
-    block[site_start + 3] = site.export_w
-    block[site_start + 4] = site.battery_charge_w
-    block[site_start + 5] = site.battery_discharge_w
-    block[site_start + 6] = site.physical_level_wh
-    block[site_start + 7] = site.below_line_wh
-    block[site_start + 8] = site.charge_limit_w
-    block[site_start + 9] = site.discharge_limit_w
-    block[site_start + 10] = site.export_limit_w
-    block[site_start + 11] = site.curtailed_w
-    block[site_start + 12] = site.netting_spilled_wh
-    block[site_start + 13] = site.netting_relief_w
-    block[site_start + 14] = site.node_power_w
-    block[site_start + 15] = site.intensity_g_per_kwh
+    record_site(site, block, site_start + row, rows)
 
 
-def record_containers(tile: Any, count: int, site: Any, containers: Any, block: Any, start: int) -> None:
+def record_site(site: Any, block: Any, start: int, rows: int) -> None:
+    """Store the site's row, in the order of `columns.SITE_RECORDED`."""
+    block[start] = site.solar_collected_w
+    block[start + rows] = site.buffer_wh
+    block[start + 2 * rows] = site.import_w
+    block[start + 3 * rows] = site.export_w
+    block[start + 4 * rows] = site.battery_charge_w
+    block[start + 5 * rows] = site.battery_discharge_w
+    block[start + 6 * rows] = site.physical_level_wh
+    block[start + 7 * rows] = site.below_line_wh
+    block[start + 8 * rows] = site.charge_limit_w
+    block[start + 9 * rows] = site.discharge_limit_w
+    block[start + 10 * rows] = site.export_limit_w
+    block[start + 11 * rows] = site.curtailed_w
+    block[start + 12 * rows] = site.netting_spilled_wh
+    block[start + 13 * rows] = site.netting_relief_w
+    block[start + 14 * rows] = site.node_power_w
+    block[start + 15 * rows] = site.intensity_g_per_kwh
+
+
+def record_containers(
+    tile: Any, count: int, site: Any, containers: Any, block: Any, power_start: int, cap_start: int
+) -> None:
     """Split each app's served demand among its containers in proportion to their power."""
     for i in range(count):
         served_w = tile.demand_w[i] - tile.unserved_w[i]
@@ -421,11 +435,13 @@ def record_containers(tile: Any, count: int, site: Any, containers: Any, block: 
         last = first + int(tile.container_count[i])
         total = 0.0
         for c in range(first, last):
-            block[start + c] = container_weight(tile, i, c, site, containers)
-            total += block[start + c]
+            weight = container_weight(tile, i, c, site, containers)
+            block[power_start + c] = weight
+            total += weight
         scale = served_w / total if total > 0.0 else 0.0
         for c in range(first, last):
-            block[start + c] *= scale
+            block[power_start + c] *= scale
+            block[cap_start + c] = container_cap_w(tile, i, c, containers)
 
 
 def end_boundary(site: Any, tiles: Any) -> None:

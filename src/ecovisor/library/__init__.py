@@ -1,1 +1,1 @@
-"""Pure arithmetic that engine and client share: forecasts, Table 2, notifications, budgets. No clock, socket or file."""
+"""What is built on the narrow interface and shared by engine and client: Table 2, edge detection, budgets, forecasts. Pure."""

@@ -23,7 +23,7 @@ from numba.core import types as numba_types
 from numba.extending import intrinsic
 
 _PACKAGE = Path(__file__).parents[1]
-_COMPILED_PACKAGES = ("model", "physics", "policies", "workloads", "engine")
+_COMPILED_PACKAGES = ("model", "physics", "library", "policies", "workloads", "engine")
 
 
 def cache_directory() -> Path | None:

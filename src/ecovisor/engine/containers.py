@@ -1,0 +1,200 @@
+"""An app's containers in simulation: their cores and caps, and which of them run; the loop works on the records that this module fills.
+
+The same functions that a container platform has (paper, section 3: list, add, remove, resize, suspend, resume), on simulated servers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ecovisor.model.errors import Infeasible, SettingRefused
+from ecovisor.physics.server_power import power_at_w
+from ecovisor.ports import ContainerInfo
+from ecovisor.workloads.containers import group_power_w
+
+if TYPE_CHECKING:
+    from ecovisor.engine.site import Site
+
+INFINITY = float("inf")
+
+
+@dataclass(slots=True)
+class _Container:
+    id: str
+    cores: float
+    cap_w: float = INFINITY  # as the app asked
+    ceiling_w: float = INFINITY  # from its carbon rate
+    running: bool = True
+
+    @property
+    def limit_w(self) -> float:
+        return self.cap_w if self.cap_w < self.ceiling_w else self.ceiling_w
+
+
+class Containers:
+    """The containers of one app."""
+
+    def __init__(self, site: Site, index: int) -> None:
+        self._site = site
+        self._index = index
+        group = site.group_of(index)
+        self._items = [_Container(f"c{k + 1}", group.spec.cores) for k in range(group.spec.containers)]
+        self._made = len(self._items)
+        self._capacity = group.container_slots
+
+    def bind(self, index: int) -> None:
+        """Find the app's records, anew after apps or containers have come or gone."""
+        self._index = index
+        self._tile, self._i = self._site.place(index)
+        column = self._site.memory.column
+        self._first = int(column(self._tile, "first_container")[self._i])
+        self._capacity = self._site.slots_of(index)
+        self._store()
+
+    def _find(self, container_id: str) -> _Container:
+        for item in self._items:
+            if item.id == container_id:
+                return item
+        known = ", ".join(item.id for item in self._items) or "none"
+        raise SettingRefused(f"container {container_id!r} does not exist; this app has: {known}")
+
+    def _store(self) -> None:
+        """Write the records that the loop reads, as far as there is room; the site makes more before the tick runs."""
+        memory = self._site.memory
+        for k, item in enumerate(self._items[: self._capacity]):
+            memory.set_container(self._first + k, item.cores if self._runs(item) else 0.0, item.limit_w)
+        running = sum(item.cores for item in self._items if self._runs(item))
+        memory.column(self._tile, "cores")[self._i] = running
+        memory.column(self._tile, "container_count")[self._i] = float(min(len(self._items), self._capacity))
+        capped = any(item.limit_w < INFINITY for item in self._items)
+        memory.column(self._tile, "container_caps")[self._i] = 1.0 if capped else 0.0
+
+    def _runs(self, item: _Container) -> bool:
+        """A container whose ceiling lies below its idle power cannot run: it is suspended for as long."""
+        return item.running and (item.ceiling_w == INFINITY or item.ceiling_w >= self._idle_w(item.cores))
+
+    @property
+    def wanted_slots(self) -> int:
+        """Records that the containers need."""
+        return len(self._items)
+
+    @property
+    def ids(self) -> list[str]:
+        """The containers' ids, in the order of their records."""
+        return [item.id for item in self._items]
+
+    def slot(self, container_id: str) -> int:
+        """The container's record."""
+        return self._first + self._items.index(self._find(container_id))
+
+    def add(self, cores: float) -> str:
+        """See `ports.VirtualEnergy.add_container`."""
+        _check_cores("add_container", cores)
+        self._made += 1
+        self._items.append(_Container(f"c{self._made}", cores))
+        self._site.containers_changed(self._index)
+        self._store()
+        return self._items[-1].id
+
+    def remove(self, container_id: str) -> None:
+        """See `ports.VirtualEnergy.remove_container`."""
+        self._items.remove(self._find(container_id))
+        self._site.containers_changed(self._index)
+        self._store()
+
+    def resize(self, container_id: str, cores: float) -> None:
+        """See `ports.VirtualEnergy.resize_container`."""
+        _check_cores("resize_container", cores)
+        self._find(container_id).cores = cores
+        self._store()
+
+    def set_running(self, container_id: str, running: bool) -> None:
+        """Suspend or resume."""
+        self._find(container_id).running = running
+        self._store()
+
+    def set_cap_w(self, container_id: str, cap_w: float) -> float:
+        """See `ports.VirtualEnergy.set_container_powercap`; returns the cap that acts."""
+        item = self._find(container_id)
+        if not cap_w >= 0.0:
+            raise SettingRefused(f"set_container_powercap: {cap_w!r} W for {container_id}; give a power of at least 0")
+        floor_w = self._idle_w(item.cores)
+        if cap_w < floor_w:
+            raise Infeasible(
+                f"set_container_powercap: {cap_w:g} W for {container_id} is below its idle power of {floor_w:g} W; "
+                f"cap it at that or more, or suspend it"
+            )
+        item.cap_w = cap_w
+        self._store()
+        return self.cap_in_force_w(container_id)
+
+    def set_ceiling_w(self, container_id: str, ceiling_w: float) -> None:
+        """Limit from a carbon rate; below its idle power the container is suspended."""
+        item = self._find(container_id)
+        if item.ceiling_w != ceiling_w:
+            item.ceiling_w = ceiling_w
+            self._store()
+
+    def cap_in_force_w(self, container_id: str) -> float:
+        """The container's own cap, or its part of the cap on the app. [W]"""
+        item = self._find(container_id)
+        part_w = self._site.memory.column(self._tile, "app_cap_w")[self._i] * self.cores_ratio(container_id)
+        return min(item.limit_w, part_w) if part_w == part_w else item.limit_w
+
+    def cores_ratio(self, container_id: str) -> float:
+        """The container's part of the running cores. [1]"""
+        item = self._find(container_id)
+        cores = sum(other.cores for other in self._items if other.running)
+        return item.cores / cores if item.running and cores > 0.0 else 0.0
+
+    def part_ratio(self, container_id: str) -> float:
+        """The container's part of the app's power: by cores, or by power where containers have caps of their own. [1]"""
+        weights = self._weights()
+        total = sum(weights)
+        return weights[self._items.index(self._find(container_id))] / total if total > 0.0 else 0.0
+
+    def _weights(self) -> list[float]:
+        if all(item.limit_w == INFINITY for item in self._items):
+            return [item.cores if item.running else 0.0 for item in self._items]
+        server = self._site.server
+        scale = self._site.memory.column(self._tile, "scale_ratio")[self._i]
+        return [
+            group_power_w(
+                server.power_curve_w,
+                len(server.power_curve_w),
+                server.cores,
+                item.cores * scale if item.running else 0.0,
+                1.0,
+                item.limit_w,
+            )
+            for item in self._items
+        ]
+
+    def _idle_w(self, cores: float) -> float:
+        server = self._site.server
+        return cores / server.cores * power_at_w(server.power_curve_w, len(server.power_curve_w), 0.0)
+
+    def idle_w(self) -> float:
+        """Idle power of the running containers. [W]"""
+        return self._idle_w(self._site.memory.column(self._tile, "cores")[self._i])
+
+    def list(self, app_power_w: float) -> list[ContainerInfo]:
+        """See `ports.VirtualEnergy.list_containers`."""
+        weights = self._weights()
+        total = sum(weights)
+        return [
+            ContainerInfo(
+                item.id,
+                item.cores,
+                item.running,
+                app_power_w * (weight / total) if total > 0.0 else 0.0,
+                self.cap_in_force_w(item.id),
+            )
+            for item, weight in zip(self._items, weights, strict=True)
+        ]
+
+
+def _check_cores(function: str, cores: float) -> None:
+    if not 0.0 < cores < INFINITY:
+        raise SettingRefused(f"{function}: {cores!r} cores; give a finite number above 0")

@@ -1,0 +1,225 @@
+"""Running a site's ticks: call policies and plug-in workloads before each, let the loop do the rest, and say how far it is.
+
+The loop itself is `kernel.advance`; it calls back here only where Python has something to do. Policies that are built in are started here
+and then run inside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ecovisor.engine import kernel
+from ecovisor.engine.site import Site
+from ecovisor.engine.specification import AppSpec, BuiltInPolicy, Group, policy_columns
+from ecovisor.engine.virtual_energy_system import VirtualEnergySystem
+from ecovisor.model.errors import EcovisorError, PolicyError
+from ecovisor.model.units import iso_utc
+from ecovisor.policies.carbon_agnostic import CarbonAgnostic
+from ecovisor.ports import Event, Workload
+from ecovisor.workloads.models import BatchJob, ConstantDemand, TracedDemand
+
+_STOP, _GROW = 1, 2
+INFINITY = float("inf")
+_BUILT_IN_WORKLOADS = (BatchJob, ConstantDemand, TracedDemand)
+
+
+@dataclass(slots=True)
+class _Refresh:
+    """A built-in policy whose thresholds are taken anew from time to time."""
+
+    policy: BuiltInPolicy
+    group: Group
+    every_ticks: int
+    next_tick: int
+
+
+class Loop:
+    """Policies and workloads of a site's apps, ready to run.
+
+    Args:
+        site: with its apps joined.
+        policies_in_python: run built-in policies through their `tick()` as well, instead of inside the loop; for comparison.
+        progress: called now and then with the ticks done and the last tick.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        *,
+        policies_in_python: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.site = site
+        self._progress = progress
+        self._ticks: list[tuple[Callable[[Any, Any], None], VirtualEnergySystem]] = []
+        self._workloads: list[tuple[Workload, VirtualEnergySystem]] = []
+        self._refreshes: list[_Refresh] = []
+        self._calls: list[VirtualEnergySystem] = []
+        self._error: BaseException | None = None
+        self._in_python = policies_in_python
+        self._last_tick = 0
+        self._set_up: set[str] = set()
+
+    def run(self, until_tick: int) -> None:
+        """Run up to a tick, not including it.
+
+        Raises:
+            PolicyError: a policy raised; the ticks before it stand.
+            EcovisorError: a sink or workload failed.
+        """
+        site = self.site
+        self._last_tick = until_tick
+        first_tick = int(site.memory.get("tick"))
+        site.use((site.app_count + 1) * (until_tick - first_tick))
+        self._set_up_groups()
+        memory = site.memory
+        python = bool(self._ticks or self._workloads or site.every_tick)
+        if python and not site.recorder.wanted and site.recorder.keep_s > 0.0:
+            site.recorder.wanted = True
+            site.attach_recorder()
+        memory.set("keep", 1.0 if python or site.recorder.wanted else 0.0)
+        memory.set("wake", 1.0 if python else 0.0)
+        memory.set("last_tick", until_tick)
+        if not site.recorder.wanted:
+            memory.set("rows", max(1, (until_tick - first_tick) // 100))
+        self._schedule_refresh()
+        site.entering_loop()
+        try:
+            code = _GROW
+            while code == _GROW:
+                code = site.memory.advance(self._call_back)
+                if code == _GROW:
+                    site.grow()
+        finally:
+            site.left_loop()
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        site.recorder.flush()
+        self._tell_completed()
+        if self._progress is not None:
+            self._progress(until_tick, until_tick)
+
+    # -- called by the loop
+
+    def _call_back(self, reason: int) -> int:
+        try:
+            if reason == kernel.FULL_BLOCK:
+                self.site.recorder.flush()
+                if self._progress is not None:
+                    self._progress(int(self.site.memory.get("tick")), self._last_tick)
+                return 0
+            return self._wake()
+        except BaseException as error:
+            self._error = error
+            return _STOP
+
+    def _wake(self) -> int:
+        site = self.site
+        memory, now = site.memory, site.now
+        tick = int(memory.get("tick"))
+        now.tick = tick
+        now.now_s = site.start_s + tick * now.tick_s
+        now.intensity_g_per_kwh = memory.get("intensity_g_per_kwh")
+        energy = None
+        try:
+            if self._refreshes and tick >= memory.get("next_wake_tick"):
+                self._refresh(tick)
+            if self._workloads and tick > 0:
+                for workload, energy in self._workloads:
+                    workload.run(energy.get_app_power(), now.tick_s)
+            if site.every_tick:
+                for energy in list(site.handles.values()):
+                    if energy.needs_call:
+                        energy.observe()
+            for call, energy in self._ticks:
+                call(energy, energy)
+            for workload, energy in self._workloads:
+                self._ask(workload, energy)
+        except EcovisorError as error:
+            if energy is None:
+                raise
+            raise PolicyError(energy.name, tick, iso_utc(now.now_s), error) from error
+        except Exception as error:
+            if energy is None:
+                raise
+            raise PolicyError(energy.name, tick, iso_utc(now.now_s), error) from error
+        return _GROW if site.regrow else 0
+
+    def _ask(self, workload: Workload, energy: VirtualEnergySystem) -> None:
+        asked_w = workload.demand_w(energy.now_s, energy.tick_s, energy.running_cores)
+        if not 0.0 <= asked_w < INFINITY:
+            raise ValueError(f"the workload asked for {asked_w!r} W; a demand is finite and at least 0")
+        energy.ask(asked_w)
+
+    # -- policies
+
+    def _set_up_groups(self) -> None:
+        """Make and start the policies and plug-in workloads of apps that have joined since."""
+        for group in self.site.groups:
+            if group.spec.name in self._set_up:
+                continue
+            self._set_up.add(group.spec.name)
+            self._set_up_policy(group)
+            if not isinstance(group.spec.workload, _BUILT_IN_WORKLOADS):
+                for index in group.indices:
+                    self._workloads.append((group.spec.workload(), self.site.handle(index)))
+
+    def _set_up_policy(self, group: Group) -> None:
+        policy = group.spec.policy()
+        if isinstance(policy, CarbonAgnostic):
+            return
+        if isinstance(policy, BuiltInPolicy) and not self._in_python:
+            self.site.now.now_s = self._start_s(group.spec)
+            policy.start(self.site.handle(group.first))
+            self._load(policy, group)
+            if policy.refresh_s is not None:
+                every = max(1, round(policy.refresh_s / self.site.tick_s))
+                tick = int(self.site.memory.get("tick"))
+                self._refreshes.append(_Refresh(policy, group, every, tick + every))
+            return
+        for copy, index in enumerate(group.indices):
+            one = policy if copy == 0 else group.spec.policy()
+            handle = self.site.handle(index)
+            start = getattr(one, "start", None)
+            if start is not None:
+                self.site.now.now_s = self._start_s(group.spec)
+                start(handle)
+            self._ticks.append((one.tick, handle))
+
+    def _start_s(self, spec: AppSpec) -> float:
+        """When a policy looks ahead for the first time: at its workload's start, or now."""
+        now_s = self.site.start_s + self.site.memory.get("tick") * self.site.tick_s
+        start_s = getattr(spec.workload, "start_s", now_s)
+        return max(now_s, start_s)
+
+    def _load(self, policy: BuiltInPolicy, group: Group) -> None:
+        memory = self.site.memory
+        for name, value in policy_columns(policy).items():
+            memory.fill(group.first, group.spec.count, name, value)
+        memory.set("has_policies", 1.0)
+
+    def _refresh(self, tick: int) -> None:
+        for refresh in self._refreshes:
+            if tick >= refresh.next_tick:
+                refresh.policy.start(self.site.handle(refresh.group.first))
+                self._load(refresh.policy, refresh.group)
+                refresh.next_tick = tick + refresh.every_ticks
+        self._schedule_refresh()
+
+    def _schedule_refresh(self) -> None:
+        due = min((refresh.next_tick for refresh in self._refreshes), default=INFINITY)
+        self.site.memory.set("next_wake_tick", due)
+
+    def _tell_completed(self) -> None:
+        sink = self.site.recorder.sink
+        if sink is None:
+            return
+        for group in self.site.groups:
+            if isinstance(group.spec.workload, BatchJob):
+                for index in group.indices:
+                    completed_s = self.site.get(index, "completed_s")
+                    if completed_s == completed_s:
+                        sink.write_event(Event(completed_s, group.spec.name_of(index - group.first), "completed"))

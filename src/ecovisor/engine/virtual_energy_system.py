@@ -1,0 +1,375 @@
+"""The handle that a policy drives its app by, in process: `ports.VirtualEnergy` on the columns of a tile.
+
+Getters and setters are an index into a column, so that a policy for each of a thousand apps costs microseconds a tick. What is built on
+them (Table 2, budgets, notifications) is in `library`; who owns the columns is `ecovisor.engine.site`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableSequence
+from typing import TYPE_CHECKING
+
+from ecovisor.engine.containers import Containers
+from ecovisor.library.budgets import CarbonBudget, rate_ceiling_w
+from ecovisor.library.intervals import energy_wh
+from ecovisor.library.notifications import Notifier, Subscriptions
+from ecovisor.model.errors import SettingRefused
+from ecovisor.model.series import Series
+from ecovisor.ports import ContainerInfo
+
+if TYPE_CHECKING:
+    from ecovisor.engine.site import Site
+
+INFINITY = float("inf")
+
+_COLUMNS = (
+    "buffer_wh",
+    "battery_level_wh",
+    "capacity_wh",
+    "grid_to_load_w",
+    "grid_to_battery_w",
+    "battery_discharge_w",
+    "charge_rate_w",
+    "max_discharge_w",
+    "charge_limit_w",
+    "discharge_limit_w",
+    "demand_w",
+    "unserved_w",
+    "scale_ratio",
+    "app_cap_w",
+    "work_done",
+    "work_total",
+    "carbon_total_g",
+    "cores",
+    "asked_w",
+)
+
+
+class Now:
+    """What every app of a site knows of the coming tick; the loop's callback keeps it current."""
+
+    __slots__ = ("hours_h", "intensity_g_per_kwh", "now_s", "tick", "tick_s")
+
+    def __init__(self, tick_s: float) -> None:
+        self.tick = 0
+        self.now_s = 0.0
+        self.tick_s = tick_s
+        self.hours_h = tick_s / 3600.0
+        self.intensity_g_per_kwh = float("nan")
+
+
+class VirtualEnergySystem:
+    """One app's virtual grid connection, solar array and battery; see `ports.VirtualEnergy` for what each function means."""
+
+    __slots__ = (
+        *(f"_{name}" for name in _COLUMNS),
+        "_budget",
+        "_containers",
+        "_i",
+        "_index",
+        "_now",
+        "_own_cap_w",
+        "_rates",
+        "_site",
+        "_subscriptions",
+        "_tile",
+        "metrics",
+        "name",
+    )
+
+    _buffer_wh: MutableSequence[float]
+    _battery_level_wh: MutableSequence[float]
+    _capacity_wh: MutableSequence[float]
+    _grid_to_load_w: MutableSequence[float]
+    _grid_to_battery_w: MutableSequence[float]
+    _battery_discharge_w: MutableSequence[float]
+    _charge_rate_w: MutableSequence[float]
+    _max_discharge_w: MutableSequence[float]
+    _charge_limit_w: MutableSequence[float]
+    _discharge_limit_w: MutableSequence[float]
+    _demand_w: MutableSequence[float]
+    _unserved_w: MutableSequence[float]
+    _scale_ratio: MutableSequence[float]
+    _app_cap_w: MutableSequence[float]
+    _work_done: MutableSequence[float]
+    _work_total: MutableSequence[float]
+    _carbon_total_g: MutableSequence[float]
+    _cores: MutableSequence[float]
+    _asked_w: MutableSequence[float]
+
+    def __init__(self, site: Site, index: int, name: str, now: Now) -> None:
+        self.name = name
+        self.metrics: Mapping[str, float] = {}
+        self._site = site
+        self._index = index
+        self._now = now
+        self._subscriptions: Subscriptions | None = None
+        self._budget: CarbonBudget | None = None
+        self._rates: dict[str, float] = {}
+        self._own_cap_w = INFINITY
+        self._containers = Containers(site, index)
+        self.bind(index)
+
+    def bind(self, index: int) -> None:
+        """Point at the app's columns, anew after apps have come or gone."""
+        tile, self._i = self._site.place(index)
+        self._tile = tile
+        self._index = index
+        for name in _COLUMNS:
+            setattr(self, f"_{name}", self._site.memory.column(tile, name))
+        self._containers.bind(index)
+
+    # -- where and when
+
+    @property
+    def effective_tick(self) -> int:
+        return self._now.tick
+
+    @property
+    def now_s(self) -> float:
+        return self._now.now_s
+
+    @property
+    def tick_s(self) -> float:
+        return self._now.tick_s
+
+    # -- Table 1
+
+    def get_solar_power(self) -> float:
+        return self._buffer_wh[self._i] / self._now.hours_h
+
+    def get_grid_power(self) -> float:
+        i = self._i
+        return self._grid_to_load_w[i] + self._grid_to_battery_w[i]
+
+    def get_grid_carbon(self) -> float:
+        return self._now.intensity_g_per_kwh
+
+    def get_battery_discharge_rate(self) -> float:
+        return self._battery_discharge_w[self._i]
+
+    def get_battery_charge_level(self) -> float:
+        return self._battery_level_wh[self._i]
+
+    def set_battery_charge_rate(self, charge_rate_w: float) -> float:
+        if not 0.0 <= charge_rate_w < INFINITY:
+            raise SettingRefused(f"set_battery_charge_rate: {charge_rate_w!r} W; give a finite power of at least 0")
+        i = self._i
+        self._charge_rate_w[i] = charge_rate_w
+        limit_w = self._charge_limit_w[i]
+        return charge_rate_w if charge_rate_w < limit_w else limit_w
+
+    def set_battery_max_discharge(self, max_discharge_w: float) -> float:
+        if not max_discharge_w >= 0.0:
+            raise SettingRefused(f"set_battery_max_discharge: {max_discharge_w!r} W; give a power of at least 0")
+        i = self._i
+        self._max_discharge_w[i] = max_discharge_w
+        limit_w = self._discharge_limit_w[i]
+        return max_discharge_w if max_discharge_w < limit_w else limit_w
+
+    def set_container_powercap(self, container_id: str, cap_w: float) -> float:
+        return self._containers.set_cap_w(container_id, cap_w)
+
+    def get_container_powercap(self, container_id: str) -> float:
+        return self._containers.cap_in_force_w(container_id)
+
+    def get_container_power(self, container_id: str) -> float:
+        return self.get_app_power() * self._containers.part_ratio(container_id)
+
+    # -- sizes
+
+    @property
+    def battery_capacity_wh(self) -> float:
+        return self._capacity_wh[self._i]
+
+    @property
+    def battery_charge_limit_w(self) -> float:
+        return self._charge_limit_w[self._i]
+
+    @property
+    def battery_discharge_limit_w(self) -> float:
+        return self._discharge_limit_w[self._i]
+
+    @property
+    def idle_power_w(self) -> float:
+        return self._containers.idle_w()
+
+    # -- Table 2
+
+    def get_app_power(self) -> float:
+        i = self._i
+        return self._demand_w[i] - self._unserved_w[i]
+
+    def get_app_energy(self, start_s: float, end_s: float) -> float:
+        demand, unserved = self.history("demand_w", start_s, end_s), self.history("unserved_w", start_s, end_s)
+        return energy_wh(demand.values, self._now.tick_s) - energy_wh(unserved.values, self._now.tick_s)
+
+    def get_app_carbon(self, start_s: float | None = None, end_s: float | None = None) -> float:
+        if start_s is None and end_s is None:
+            return self._carbon_total_g[self._i]
+        values = self.history(
+            "carbon_g",
+            self._site.start_s if start_s is None else start_s,
+            self._now.now_s if end_s is None else end_s,
+        ).values
+        return float(sum(values))
+
+    def get_container_energy(self, container_id: str, start_s: float, end_s: float) -> float:
+        power = self._site.recorder.container_history(self._containers.slot(container_id), start_s, end_s)
+        return energy_wh(power, self._now.tick_s)
+
+    def get_container_carbon(self, container_id: str, start_s: float, end_s: float) -> float:
+        power = self._site.recorder.container_history(self._containers.slot(container_id), start_s, end_s)
+        demand = self.history("demand_w", start_s, end_s).values
+        unserved = self.history("unserved_w", start_s, end_s).values
+        grid = self.history("grid_to_load_w", start_s, end_s).values
+        intensity = self.history("carbon_intensity_g_per_kwh", start_s, end_s).values
+        hours_h = self._now.hours_h
+        total_g = 0.0
+        for k, power_w in enumerate(power):
+            if power_w > 0.0:
+                total_g += grid[k] * (power_w / (demand[k] - unserved[k])) * hours_h / 1000.0 * intensity[k]
+        return total_g
+
+    def set_carbon_rate(self, container_id: str, carbon_rate_g_per_h: float | None) -> None:
+        self._containers.slot(container_id)
+        if carbon_rate_g_per_h is None:
+            self._rates.pop(container_id, None)
+            self._containers.set_ceiling_w(container_id, INFINITY)
+            return
+        if not 0.0 <= carbon_rate_g_per_h < INFINITY:
+            raise SettingRefused(f"set_carbon_rate: {carbon_rate_g_per_h!r} g/h; give a finite rate of at least 0")
+        self._rates[container_id] = carbon_rate_g_per_h
+        self._site.call_every_tick()
+        self.enforce_ceilings()
+
+    def set_carbon_budget(self, budget_g: float | None) -> None:
+        if budget_g is None:
+            self._budget = None
+        elif 0.0 <= budget_g < INFINITY:
+            self._budget = CarbonBudget(budget_g, self._carbon_total_g[self._i])
+            self._site.call_every_tick()
+        else:
+            raise SettingRefused(f"set_carbon_budget: {budget_g!r} g; give a finite amount of at least 0")
+        self.enforce_ceilings()
+
+    def enforce_ceilings(self) -> None:
+        """Turn carbon rates and the budget into power caps for the coming tick; called before every tick."""
+        solar_w, intensity = self.get_solar_power(), self._now.intensity_g_per_kwh
+        cap_w = self._own_cap_w
+        if self._budget is not None:
+            ceiling_w = self._budget.ceiling_w(
+                self._carbon_total_g[self._i], intensity, solar_w, self._now.hours_h
+            )
+            cap_w = min(cap_w, ceiling_w)
+        self._app_cap_w[self._i] = cap_w
+        for container_id, rate_g_per_h in self._rates.items():
+            own_solar_w = solar_w * self._containers.cores_ratio(container_id)
+            self._containers.set_ceiling_w(container_id, rate_ceiling_w(rate_g_per_h, intensity, own_solar_w))
+
+    def _subscribed(self) -> Subscriptions:
+        if self._subscriptions is None:
+            self._subscriptions = Subscriptions()
+            self._site.call_every_tick()
+        return self._subscriptions
+
+    def notify_solar_change(self, callback: Callable[[float], None], threshold_ratio: float = 0.1) -> None:
+        self._subscribed().solar.append(Notifier(callback, threshold_ratio))
+
+    def notify_carbon_change(self, callback: Callable[[float], None], threshold_ratio: float = 0.1) -> None:
+        self._subscribed().carbon.append(Notifier(callback, threshold_ratio))
+
+    def notify_battery_full(self, callback: Callable[[float], None]) -> None:
+        self._subscribed().full.append(Notifier(callback))
+
+    def notify_battery_empty(self, callback: Callable[[float], None]) -> None:
+        self._subscribed().empty.append(Notifier(callback))
+
+    @property
+    def needs_call(self) -> bool:
+        """True if something of this app has to be looked at before every tick, besides its policy."""
+        return self._subscriptions is not None or self._budget is not None or bool(self._rates)
+
+    def observe(self) -> None:
+        """Enforce ceilings and tell subscribers what has changed; called before a tick."""
+        if self._budget is not None or self._rates:
+            self.enforce_ceilings()
+        if self._subscriptions is not None:
+            i = self._i
+            self._subscriptions.observe(
+                self.get_solar_power(), self._now.intensity_g_per_kwh, self._battery_level_wh[i], self._capacity_wh[i]
+            )
+
+    # -- containers
+
+    @property
+    def running_cores(self) -> float:
+        """Cores of all running containers, as scaled. [cores]"""
+        return self._cores[self._i] * self._scale_ratio[self._i]
+
+    def ask(self, demand_w: float) -> None:
+        """Set what a plug-in workload asks for in the coming tick. [W]"""
+        self._asked_w[self._i] = demand_w
+
+    @property
+    def container_ids(self) -> list[str]:
+        """Ids of the containers, in the order of their records."""
+        return self._containers.ids
+
+    @property
+    def container_slots_wanted(self) -> int:
+        """Records that the containers need."""
+        return self._containers.wanted_slots
+
+    def list_containers(self) -> list[ContainerInfo]:
+        return self._containers.list(self.get_app_power())
+
+    def add_container(self, cores: float) -> str:
+        return self._containers.add(cores)
+
+    def remove_container(self, container_id: str) -> None:
+        self._rates.pop(container_id, None)
+        self._containers.remove(container_id)
+
+    def resize_container(self, container_id: str, cores: float) -> None:
+        self._containers.resize(container_id, cores)
+
+    def suspend_container(self, container_id: str) -> None:
+        self._containers.set_running(container_id, False)
+
+    def resume_container(self, container_id: str) -> None:
+        self._containers.set_running(container_id, True)
+
+    def scale_containers(self, factor: float) -> None:
+        if not 0.0 <= factor < INFINITY:
+            raise SettingRefused(f"scale_containers: {factor!r}; give a finite factor of at least 0")
+        self._scale_ratio[self._i] = factor
+
+    def set_app_powercap(self, cap_w: float) -> None:
+        if not cap_w >= 0.0:
+            raise SettingRefused(f"set_app_powercap: {cap_w!r} W; give a power of at least 0")
+        self._own_cap_w = cap_w
+        if self._budget is None:
+            self._app_cap_w[self._i] = cap_w
+        else:
+            self.enforce_ceilings()
+
+    # -- past and future
+
+    def history(self, metric: str, start_s: float, end_s: float) -> Series:
+        return self._site.recorder.history(self._index, metric, start_s, end_s)
+
+    def forecast(self, signal: str, horizon_s: float) -> Series:
+        return self._site.forecast(self._index, signal, self._now.now_s, horizon_s)
+
+    # -- ports.AppView
+
+    @property
+    def progress_ratio(self) -> float:
+        total = self._work_total[self._i]
+        return self._work_done[self._i] / total if total > 0.0 else float("nan")
+
+    @property
+    def completed(self) -> bool:
+        total = self._work_total[self._i]
+        return total > 0.0 and self._work_done[self._i] >= total

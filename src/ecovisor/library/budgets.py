@@ -1,0 +1,32 @@
+"""Carbon rates and budgets as power ceilings: pure functions of what was emitted and of the coming supply (paper, Table 2 and section 5.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+INFINITY = float("inf")
+
+
+def rate_ceiling_w(carbon_rate_g_per_h: float, carbon_intensity_g_per_kwh: float, solar_w: float) -> float:
+    """Largest power whose import emits no faster than the rate: ``solar + rate/intensity·1000``; on an unknown intensity, solar. [W]"""
+    if carbon_intensity_g_per_kwh > 0.0:
+        return solar_w + carbon_rate_g_per_h / carbon_intensity_g_per_kwh * 1000.0
+    return INFINITY if carbon_intensity_g_per_kwh == 0.0 else solar_w
+
+
+@dataclass(frozen=True, slots=True)
+class CarbonBudget:
+    """A total that an app may emit from a start on."""
+
+    budget_g: float
+    spent_before_g: float
+    """The app's carbon when the budget was set. [g]"""
+
+    def remaining_g(self, carbon_g: float) -> float:
+        """What is left when the app's carbon stands at ``carbon_g``; never below 0. [g]"""
+        left_g = self.budget_g - (carbon_g - self.spent_before_g)
+        return left_g if left_g > 0.0 else 0.0
+
+    def ceiling_w(self, carbon_g: float, carbon_intensity_g_per_kwh: float, solar_w: float, hours_h: float) -> float:
+        """Largest power in the coming tick that the budget can still pay for. [W]"""
+        return rate_ceiling_w(self.remaining_g(carbon_g) / hours_h, carbon_intensity_g_per_kwh, solar_w)
