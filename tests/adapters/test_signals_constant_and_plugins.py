@@ -111,7 +111,9 @@ def test_a_faulty_plugin_is_told_in_one_line(folder: Path, kind: str, error: typ
 
 def test_a_plugin_file_that_does_not_load_says_why(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("import nowhere_to_be_found\n")
-    with pytest.raises(SettingsError, match=r"broken\.py does not load: ModuleNotFoundError: No module named 'nowhere_to_be_found'"):
+    with pytest.raises(
+        SettingsError, match=r"broken\.py does not load: ModuleNotFoundError: No module named 'nowhere_to_be_found'"
+    ):
         load(tmp_path, kind="broken.py:ramp")
 
 

@@ -25,7 +25,9 @@ Load = Callable[..., LoadedSignal]
 def load(tmp_path: Path) -> Load:
     """Loads a file with the given text as a signal, for a run of some hours."""
 
-    def _load(text: str | bytes, name: str = "carbon", *, start: str = START, hours: float = 3, tick_s: float = HOUR, **kw: Any) -> LoadedSignal:
+    def _load(
+        text: str | bytes, name: str = "carbon", *, start: str = START, hours: float = 3, tick_s: float = HOUR, **kw: Any
+    ) -> LoadedSignal:
         file = kw.setdefault("file", "s.csv")
         (tmp_path / file).write_bytes(text if isinstance(text, bytes) else text.encode())
         start_s = instant_s(start)
@@ -43,7 +45,20 @@ def rows(*values: object, header: str = "datetime_utc,ci_g_per_kwh", step_min: i
 # What is recognised
 
 
-@pytest.mark.parametrize("column", ["time", "datetime", "timestamp", "datetime_utc", "Datetime (UTC)", "UTC time", "Time", "measured_on", "datetime_local_pacific"])
+@pytest.mark.parametrize(
+    "column",
+    [
+        "time",
+        "datetime",
+        "timestamp",
+        "datetime_utc",
+        "Datetime (UTC)",
+        "UTC time",
+        "Time",
+        "measured_on",
+        "datetime_local_pacific",
+    ],
+)
 def test_the_time_column_is_known_by_its_name(load: Load, column: str) -> None:
     loaded = load(rows(1, 2, 3, header=f"{column},x_g_per_kwh"))
     assert list(loaded.ticks) == [1.0, 2.0, 3.0]
@@ -133,16 +148,13 @@ def test_a_file_without_a_header_has_numbered_columns(load: Load) -> None:
 @pytest.mark.parametrize("zoned", [True, False])
 def test_parquet_gives_the_same_series_as_csv(load: Load, tmp_path: Path, zoned: bool) -> None:
     pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
     from datetime import UTC, datetime
-
-    import pyarrow.parquet as pq
 
     times = [datetime(2020, 1, 1, hour, tzinfo=UTC if zoned else None) for hour in range(3)]
     table = pa.table({"time": pa.array(times, pa.timestamp("ns", tz="UTC" if zoned else None)), "ci_g_per_kwh": [1.0, None, 3.0]})
     pq.write_table(table, tmp_path / "t.parquet")
-    loaded = load(
-        (tmp_path / "t.parquet").read_bytes(), file="s.parquet", timezone=None if zoned else "UTC", fill="previous"
-    )
+    loaded = load((tmp_path / "t.parquet").read_bytes(), file="s.parquet", timezone=None if zoned else "UTC", fill="previous")
     assert list(loaded.ticks) == [1.0, 1.0, 3.0]
 
 
@@ -186,7 +198,9 @@ def test_a_missing_row_is_a_gap_too(load: Load) -> None:
     text = rows(1, 2, 3, 4, 5)
     without = "".join(line for line in text.splitlines(keepends=True) if "T02:00" not in line)
     assert list(load(without, hours=5, fill="previous").ticks) == [1.0, 2.0, 2.0, 4.0, 5.0]
-    with pytest.raises(SeriesError, match=r"between rows 3 and 4, column 'ci_g_per_kwh': the value is missing for 1 h from 2020-01-01T02:00:00Z"):
+    with pytest.raises(
+        SeriesError, match=r"between rows 3 and 4, column 'ci_g_per_kwh': the value is missing for 1 h from 2020-01-01T02:00:00Z"
+    ):
         load(without, hours=5)
 
 
@@ -213,7 +227,9 @@ def test_a_gap_outside_the_run_does_no_harm_and_ends_the_forecast(load: Load) ->
 
 def test_negative_power_is_refused_unless_taken_as_zero(load: Load) -> None:
     text = rows(5, -0.5, 7, header="time,pv_w")
-    with pytest.raises(SeriesError, match=r"s\.csv: row 3, column 'pv_w': -0\.5 W is negative, the bound is 0; .*negative = \"zero\""):
+    with pytest.raises(
+        SeriesError, match=r"s\.csv: row 3, column 'pv_w': -0\.5 W is negative, the bound is 0; .*negative = \"zero\""
+    ):
         load(text, "solar")
     loaded = load(text, "solar", options={"negative": "zero"})
     assert list(loaded.ticks) == [5.0, 0.0, 7.0]
@@ -232,7 +248,11 @@ FAULTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "a single row": (rows(1), {}, r"^s\.csv: has a single row, which tells no step; "),
     "a ragged row": (rows(1, "2,2", 3), {}, r"^s\.csv: row 3: has 3 cells, the first line has 2; "),
     "text for a number": (rows(1, 2, "x"), {}, r"^s\.csv: row 4, column 'ci_g_per_kwh': 'x' is no number; "),
-    "a decimal comma": (rows(1, '"2,5"', 3), {}, r"row 3, column 'ci_g_per_kwh': '2,5' is no number; write it with a decimal point"),
+    "a decimal comma": (
+        rows(1, '"2,5"', 3),
+        {},
+        r"row 3, column 'ci_g_per_kwh': '2,5' is no number; write it with a decimal point",
+    ),
     "NaN": (rows(1, "NaN", 3), {}, r"^s\.csv: row 3, column 'ci_g_per_kwh': the value is missing for 1 h from 2020-01-01T01"),
     "an empty cell": (rows(1, 2, ""), {}, r"^s\.csv: row 4, column 'ci_g_per_kwh': the value is missing"),
     "infinity": (rows(1, "inf", 3), {}, r"^s\.csv: row 3, column 'ci_g_per_kwh': inf is infinite; "),
@@ -248,8 +268,26 @@ FAULTS: dict[str, tuple[str, dict[str, Any], str]] = {
         {},
         r"^s\.csv: row 5: 2020-01-01T02:20:00Z is 20 min after the row before, the step is 1 h; ",
     ),
-    "no time": (rows(1, 2, 3).replace("2020-01-01T01:00:00Z", "yesterday"), {}, r"^s\.csv: row 3, column 'datetime_utc': 'yesterday' is no ISO"),
-    "a time left out": (rows(1, 2, 3).replace("2020-01-01T01:00:00Z", ""), {}, r"row 3, column 'datetime_utc': the time is missing"),
+    "a time far away": (
+        "time,x_w\n0,1\n60,2\n120,3\n90000000000,4\n",
+        {"name": "solar"},
+        r"row 5: 4821-12-26T16:00:00Z is 1041666 d 15 h after the row before, the step is 1 min; repair the time",
+    ),
+    "a time before all calendars": (
+        "time,x_g_per_kwh\n-90000000000,1\n60,2\n",
+        {},
+        "row 2, column 'time': -90000000000 is no instant",
+    ),
+    "no time": (
+        rows(1, 2, 3).replace("2020-01-01T01:00:00Z", "yesterday"),
+        {},
+        r"^s\.csv: row 3, column 'datetime_utc': 'yesterday' is no ISO",
+    ),
+    "a time left out": (
+        rows(1, 2, 3).replace("2020-01-01T01:00:00Z", ""),
+        {},
+        r"row 3, column 'datetime_utc': the time is missing",
+    ),
     "a naive time": (
         rows(1, 2, 3, header="time,ci_g_per_kwh").replace("Z", ""),
         {},
@@ -260,28 +298,80 @@ FAULTS: dict[str, tuple[str, dict[str, Any], str]] = {
         {},
         r"^s\.csv: row 3, column 'datetime_utc': 2020-01-01T01:00:00 has no time zone, the rows before have a time zone; ",
     ),
-    "epoch and ISO times": ("time,x_g_per_kwh\n1577836800,1\n2020-01-01T01:00Z,2\n", {}, r"row 3, column 'time': '2020-01-01T01:00Z' is no number"),
-    "milliseconds": ("time,x_g_per_kwh\n1577836800000,1\n1577840400000,2\n", {}, r"row 2, column 'time': 1577836800000 .*milliseconds"),
+    "epoch and ISO times": (
+        "time,x_g_per_kwh\n1577836800,1\n2020-01-01T01:00Z,2\n",
+        {},
+        r"row 3, column 'time': '2020-01-01T01:00Z' is no number",
+    ),
+    "milliseconds": (
+        "time,x_g_per_kwh\n1577836800000,1\n1577840400000,2\n",
+        {},
+        r"row 2, column 'time': 1577836800000 .*milliseconds",
+    ),
     "a compact date": ("date,x_g_per_kwh\n20200101,1\n20200102,2\n", {}, r"row 2, column 'date': 20200101 looks like a date"),
-    "an unknown zone": (rows(1, 2, 3, header="time,ci_g_per_kwh").replace("Z", ""), {"timezone": "Europe/Berln"}, r"no time zone 'Europe/Berln'; did you mean 'Europe/Berlin'"),
-    "UTC by name, another zone by setting": (rows(1, 2, 3).replace("Z", ""), {"timezone": "Europe/Berlin"}, "name says UTC, the settings say timezone = 'Europe/Berlin'"),
+    "an unknown zone": (
+        rows(1, 2, 3, header="time,ci_g_per_kwh").replace("Z", ""),
+        {"timezone": "Europe/Berln"},
+        r"no time zone 'Europe/Berln'; did you mean 'Europe/Berlin'",
+    ),
+    "UTC by name, another zone by setting": (
+        rows(1, 2, 3).replace("Z", ""),
+        {"timezone": "Europe/Berlin"},
+        "name says UTC, the settings say timezone = 'Europe/Berlin'",
+    ),
     "no time column": ("a,x_g_per_kwh\n1,2\n2,3\n", {}, r"^s\.csv: no time column among a, x_g_per_kwh; name it: time_column"),
-    "an unknown column": (rows(1, 2, 3), {"column": "ci_g_per_kw"}, r"^s\.csv: column 'ci_g_per_kw': there is no such column; did you mean 'ci_g_per_kwh'"),
-    "an unknown time column": (rows(1, 2, 3), {"time_column": "datetime"}, r"^s\.csv: column 'datetime': there is no such column; did you mean 'datetime_utc'"),
-    "no value column": (rows("1,1", "2,2", "3,3", header="time,a,b"), {}, r"^s\.csv: no column's name carries g/kWh: a, b; choose one: column ="),
-    "two value columns": (rows("1,1", "2,2", "3,3", header="time,a_g_per_kwh,b_g_per_kwh"), {}, r"several columns could be signals\.carbon: a_g_per_kwh, b_g_per_kwh"),
-    "no unit": (rows(1, 2, 3, header="time,a"), {"column": "a"}, r"^s\.csv: column 'a': its name carries no unit; give one: unit = \"g/kWh\""),
+    "an unknown column": (
+        rows(1, 2, 3),
+        {"column": "ci_g_per_kw"},
+        r"^s\.csv: column 'ci_g_per_kw': there is no such column; did you mean 'ci_g_per_kwh'",
+    ),
+    "an unknown time column": (
+        rows(1, 2, 3),
+        {"time_column": "datetime"},
+        r"^s\.csv: column 'datetime': there is no such column; did you mean 'datetime_utc'",
+    ),
+    "no value column": (
+        rows("1,1", "2,2", "3,3", header="time,a,b"),
+        {},
+        r"^s\.csv: no column's name carries g/kWh: a, b; choose one: column =",
+    ),
+    "two value columns": (
+        rows("1,1", "2,2", "3,3", header="time,a_g_per_kwh,b_g_per_kwh"),
+        {},
+        r"several columns could be signals\.carbon: a_g_per_kwh, b_g_per_kwh",
+    ),
+    "no unit": (
+        rows(1, 2, 3, header="time,a"),
+        {"column": "a"},
+        r"^s\.csv: column 'a': its name carries no unit; give one: unit = \"g/kWh\"",
+    ),
     "an unknown unit": (rows(1, 2, 3, header="time,a"), {"column": "a", "unit": "stone"}, r"column 'a': unknown unit 'stone'; "),
-    "a unit that does not fit": (rows(1, 2, 3, header="time,a_kw"), {"column": "a_kw"}, r"column 'a_kw': is in kw \(W\), signals\.carbon needs g/kWh; "),
-    "units that contradict": (rows(1, 2, 3, header="time,a_kg_per_kwh"), {"unit": "g/kWh"}, r"its name says 'kg/kwh', the settings say unit = 'g/kWh'"),
+    "a unit that does not fit": (
+        rows(1, 2, 3, header="time,a_kw"),
+        {"column": "a_kw"},
+        r"column 'a_kw': is in kw \(W\), signals\.carbon needs g/kWh; ",
+    ),
+    "units that contradict": (
+        rows(1, 2, 3, header="time,a_kg_per_kwh"),
+        {"unit": "g/kWh"},
+        r"its name says 'kg/kwh', the settings say unit = 'g/kWh'",
+    ),
     "a short trace": (
         rows(1, 2, 3),
         {"hours": 4},
         r"^s\.csv: covers 2020-01-01T00:00:00Z to 2020-01-01T03:00:00Z, the run needs 2020-01-01T00:00:00Z to 2020-01-01T04:00:00Z; .*repeat = true",
     ),
     "another year": (rows(1, 2, 3), {"start": "2021-01-01T00:00Z"}, r"align = \"year\" moves it by whole years"),
-    "a tick that does not divide the step": (rows(1, 2, 3), {"tick_s": 420.0, "hours": 0.7}, r"the tick of 7 min does not divide its step of 1 h"),
-    "a trace finer than the tick": (rows(*range(12), step_min=15), {}, r"its step of 15 min is finer than the tick of 1 h; .*resample = \"mean\""),
+    "a tick that does not divide the step": (
+        rows(1, 2, 3),
+        {"tick_s": 420.0, "hours": 0.7},
+        r"the tick of 7 min does not divide its step of 1 h",
+    ),
+    "a trace finer than the tick": (
+        rows(*range(12), step_min=15),
+        {},
+        r"its step of 15 min is finer than the tick of 1 h; .*resample = \"mean\"",
+    ),
     "broken gzip": (gzip.compress(rows(1, 2, 3).encode())[:40].decode("latin1"), {}, "is no complete gzip file"),
     "an open quote": (rows(1, 2, 3) + '2020-01-01T03:00:00Z,"4\n', {}, "row 5"),
 }

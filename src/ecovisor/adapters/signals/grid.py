@@ -18,6 +18,8 @@ from ecovisor.model.units import human_duration, iso_utc
 
 #: Instants this close are the same. [s]
 _CLOSE_S = 1e-3
+#: A file whose rows would be lost among this many times as many gaps has a wrong time in it.
+_MOST_STEPS_PER_ROW = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,13 @@ def lay_on_grid(times: array[float], values: array[float], lines: Sequence[int],
         step_s = _round_step((times[-1] - times[0]) / len(distances))
         return Grid(label, times[0], step_s, values, times, lines)
     step_s = Counter(round(distance, 3) for distance in distances).most_common(1)[0][0]
+    if (times[-1] - times[0]) / step_s > _MOST_STEPS_PER_ROW * len(times):
+        k = max(range(len(distances)), key=distances.__getitem__)
+        raise SeriesError(
+            f"{label}: row {lines[k + 1]}",
+            f"{iso_utc(times[k + 1])} is {human_duration(distances[k])} after the row before, the step is {human_duration(step_s)}",
+            "repair the time, or split the file there",
+        )
     filled = array("d", values[:1])
     for k, distance in enumerate(distances):
         steps = round(distance / step_s)

@@ -18,8 +18,8 @@ from ecovisor.model.errors import SeriesError
 from ecovisor.model.nearest import did_you_mean
 
 _EPOCH = datetime(1970, 1, 1)
-#: Epoch seconds beyond this (year 5138) are taken for milliseconds by mistake.
-_LARGEST_EPOCH_S = 1e11
+#: Epoch seconds beyond these (years 1 and 5138) cannot be written as a date, or are milliseconds by mistake.
+_EARLIEST_S, _LATEST_S = -62_135_596_800.0, 1e11
 
 
 def read_instants(
@@ -110,7 +110,7 @@ def _epoch_seconds(cells: Sequence[Cell], lines: Sequence[int], where: str) -> a
                 problem = f"{cell!r} is no number, the rows before are epoch seconds"
                 raise SeriesError(_row(where, line), problem, "write all times in one form") from None
     for k, time_s in enumerate(times):
-        if not math.isfinite(time_s) or abs(time_s) > _LARGEST_EPOCH_S:
+        if not _EARLIEST_S <= time_s <= _LATEST_S:
             remedy = "divide by 1000: milliseconds are not read" if math.isfinite(time_s) else "repair or remove the row"
             raise SeriesError(_row(where, lines[k]), f"{cells[k]} is no instant in epoch seconds", remedy)
     if 19000101 <= times[0] <= 21001231 and re.fullmatch(r"(19|20|21)\d\d(0[1-9]|1[0-2])[0-3]\d", str(cells[0]).strip()):
