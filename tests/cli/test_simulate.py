@@ -139,6 +139,18 @@ def test_without_matplotlib_the_run_says_how_to_get_plots(
     assert "note: no plots: matplotlib is not installed; pip install 'ecovisor[plots]'" in capsys.readouterr().out
 
 
+def test_a_plot_that_cannot_be_written_costs_nothing_else(
+    engine: Engine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(found: runs.Run) -> list[Path]:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ecovisor.plots.draw", full)
+    assert run(["simulate", "two-apps", *CSV]) == 0
+    assert "note: no plots: No space left on device; the tables are complete" in capsys.readouterr().out
+    assert runs.open("runs/two-apps").has("flows")
+
+
 def test_progress_is_shown_on_a_terminal_only(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ecovisor.model.summary import AppSummary, RunSummary, SiteSummary
@@ -39,7 +40,7 @@ def print_summary(summary: RunSummary, *, timezone: str, attribution: str, more_
     zone = ZoneInfo(timezone)
     start = datetime.fromtimestamp(summary.start_s, zone)
     length = human_duration(summary.tick_s * summary.ticks)
-    console.print(f"[bold]{summary.title or 'A run'}[/]")
+    console.print(f"[bold]{escape(summary.title or 'A run')}[/]")
     console.print(f"{length} from {start:%Y-%m-%d %H:%M} {timezone}, {summary.ticks} ticks of {human_duration(summary.tick_s)}")
     apps, left_out = _shown(summary.apps)
     console.print(_work_table(apps, zone))
@@ -76,9 +77,9 @@ def _work_table(apps: Sequence[AppSummary], zone: ZoneInfo) -> Table:
         late = " [red]late[/]" if app.deadline_met is False else ""
         table.add_row(
             app.app,
-            app.workload,
-            app.policy,
-            f"{app.work_done:.4g}{total} {app.work_unit}",
+            escape(app.workload),
+            escape(app.policy),
+            f"{app.work_done:.4g}{total} {escape(app.work_unit)}",
             done_at + late,
             _NOTHING if app.runtime_s is None else human_duration(app.runtime_s),
             _NOTHING if app.baseline_runtime_s is None else human_duration(app.baseline_runtime_s),

@@ -27,7 +27,7 @@ def simulate(
             "--set",
             metavar="KEY=VALUE",
             help="Change one field, by its path in the file; an app by its name. May be repeated. "
-            "The value is TOML, or text: site.battery.capacity_wh=2000, apps.web.share=0.3, run.duration=2d",
+            "The value is TOML, or text: apps.web.share=0.3, run.duration=2d, 'apps.web.policy={kind=\"carbon-agnostic\"}'",
         ),
     ] = None,
     out: Annotated[
@@ -107,7 +107,10 @@ def _draw(target: Path) -> list[str]:
         return ["no plots: matplotlib is not installed; pip install 'ecovisor[plots]'"]
     from ecovisor import plots, runs
 
-    plots.draw(runs.open(target))
+    try:
+        plots.draw(runs.open(target))
+    except OSError as error:
+        return [f"no plots: {error.strerror or error}; the tables are complete"]
     return []
 
 
