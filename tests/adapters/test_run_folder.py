@@ -194,6 +194,14 @@ def test_a_target_that_appears_during_the_run_is_kept(tmp_path: Path) -> None:
     assert leftovers(tmp_path) == ["run"]
 
 
+def test_what_appears_during_the_run_and_is_no_run_folder_is_not_overwritten(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "run", table_format="csv", overwrite=True) as folder:
+        (tmp_path / "run").mkdir()
+        with pytest.raises(SettingsError, match="is no run folder"):
+            folder.finish({})
+    assert leftovers(tmp_path) == ["run"]
+
+
 def test_a_place_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", "utf-8")
     with pytest.raises(SettingsError, match=r"run: cannot be written: Not a directory; .*choose another place with --out"):

@@ -127,7 +127,7 @@ def test_quantities_are_shown_in_the_unit_that_reads_well(engine: Engine, capsys
     )
     assert run(["simulate", "two-apps", "--no-plots", *CSV]) == 0
     shown = capsys.readouterr().out
-    for expected in ("kWh", "50.00", " t ", "late", "same"):
+    for expected in ("kWh", "50.0", " t ", "late", "same"):
         assert expected in shown
 
 

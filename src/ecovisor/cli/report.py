@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from rich import box
@@ -68,7 +69,7 @@ def _work_table(apps: Sequence[AppSummary], zone: ZoneInfo) -> Table:
     table = _table("Work")
     for name in ("app", "workload", "policy"):
         table.add_column(name)
-    for name in ("work done", "done at", "after", "agnostic", "unserved"):
+    for name in ("work done", "done at", "done after", "agnostic after", "unserved"):
         table.add_column(name, justify="right")
     energy = _scale((app.unserved_wh for app in apps), _ENERGY)
     for app in apps:
@@ -95,10 +96,10 @@ def _energy_table(apps: Sequence[AppSummary], attribution: str) -> Table:
     carbon = _scale((value for app in apps for value in (app.carbon_g, app.carbon_on_use_g)), _CARBON)
     table.add_column("app")
     for name in ("solar", "battery", "grid", "grid → battery"):
-        table.add_column(f"{name}\n[dim]{energy[1]}[/]", justify="right")
+        table.add_column(f"{name}\n[dim]{energy.unit}[/]", justify="right")
     table.add_column("battery\n[dim]cycles[/]", justify="right")
     for name in ("carbon on import", "on use"):
-        table.add_column(f"{name}\n[dim]{carbon[1]}[/]", justify="right")
+        table.add_column(f"{name}\n[dim]{carbon.unit}[/]", justify="right")
     table.add_column("against\nagnostic", justify="right")
     priced = any(app.cost is not None for app in apps)
     if priced:
@@ -123,8 +124,8 @@ def _site_table(site: SiteSummary) -> Table:
     uses = {"load": site.load_wh, "export": site.export_wh, "curtailed": site.curtailed_wh, "battery losses": site.battery_loss_wh}
     (sources if stored < 0 else uses)["from the battery" if stored < 0 else "left in the battery"] = abs(stored)
     energy = _scale((*sources.values(), *uses.values()), _ENERGY)
-    for name in ("in", energy[1], "out", energy[1]):
-        table.add_column(name, justify="right" if name == energy[1] else "left")
+    for name in ("in", energy.unit, "out", energy.unit):
+        table.add_column(name, justify="right" if name == energy.unit else "left")
     sides = [list(sources.items()), [(name, value) for name, value in uses.items() if value or name == "load"]]
     for k in range(max(map(len, sides))):
         cells = [(items[k][0], _number(items[k][1], energy)) if k < len(items) else ("", "") for items in sides]
@@ -139,19 +140,27 @@ def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
 
 
-def _scale(values: Iterable[float], units: Sequence[tuple[float, str]]) -> tuple[float, str]:
-    """The unit in which the largest value reads well: from 10 of it up."""
+class _Scale(NamedTuple):
+    """How the numbers of one column are shown."""
+
+    factor: float
+    unit: str
+    decimals: int
+
+
+def _scale(values: Iterable[float], units: Sequence[tuple[float, str]]) -> _Scale:
+    """The unit in which the largest value reads well, from 10 of it up, and as many decimals as that leaves room for."""
     largest = max(map(abs, values), default=0.0)
-    return next((unit for unit in units if largest >= 10 * unit[0]), units[-1])
+    factor, unit = next((unit for unit in units if largest >= 10 * unit[0]), units[-1])
+    return _Scale(factor, unit, 2 if largest < 100 * factor else 1)
 
 
-def _number(value: float, unit: tuple[float, str]) -> str:
-    scaled = value / unit[0]
-    return _NOTHING if value == 0 else f"{scaled:.2f}" if abs(scaled) < 100 else f"{scaled:.0f}"
+def _number(value: float, scale: _Scale) -> str:
+    return _NOTHING if value == 0 else f"{value / scale.factor:.{scale.decimals}f}"
 
 
-def _quantity(value: float, unit: tuple[float, str]) -> str:
-    return _NOTHING if value == 0 else f"{_number(value, unit)} {unit[1]}"
+def _quantity(value: float, scale: _Scale) -> str:
+    return _NOTHING if value == 0 else f"{_number(value, scale)} {scale.unit}"
 
 
 def _against(carbon_g: float, agnostic_g: float | None) -> str:

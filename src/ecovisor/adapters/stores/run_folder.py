@@ -107,10 +107,10 @@ class RunFolder:
             (self._partial / INFO).write_bytes(text + b"\n")
             for path in (*self._partial.iterdir(), self._partial):
                 _sync(path)
-            if self._overwrite and os.path.lexists(self.target):
+            _refuse_existing(self.target, self._overwrite)
+            if os.path.lexists(self.target):
                 replace_folder(self.target, self._partial)
             else:
-                _refuse_existing(self.target, overwrite=False)
                 self._partial.rename(self.target)
             self._open = False
             _sync(self.target.parent)
@@ -188,7 +188,7 @@ def _refuse_existing(target: Path, overwrite: bool) -> None:
 def _sync(path: Path) -> None:
     """Put a file or folder on the disk; folders cannot be synchronised everywhere."""
     try:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     except OSError:
         if path.is_dir():
             return
