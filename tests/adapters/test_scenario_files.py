@@ -219,7 +219,7 @@ def test_a_wrong_field_is_one_line_naming_file_field_value_and_remedy(good: Path
         ("apps.train.workload.deadline=2020-05-01T00:00Z", "is not after the start"),
         ("apps.train.workload.start=2d", "apps[0].workload.start (app 'train'): 2020-06-03T00:00:00Z is outside the run"),
         ("apps.train.workload.start=2020-06-01T05:00", "names no time zone"),
-        ("apps.train.workload.scaling_table=[]", "has 0 points, must have 1 to 16"),
+        ("apps.train.workload.scaling_table=[]", "has 0 points, must have 2 to 16"),
         (
             "apps.train.workload.scaling_table=[[1, 1], [2]]",
             "scaling_table[1] (app 'train'): is [2.0], must be two positive numbers",

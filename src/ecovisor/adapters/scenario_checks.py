@@ -265,8 +265,8 @@ def _check_scaling(workload: Workload, path: str) -> None:
         raise SettingsError(
             path, "given together with the universal scalability law", "remove usl_contention and usl_coherency, or the table"
         )
-    if not 1 <= len(table) <= 16:
-        raise SettingsError(path, f"has {len(table)} points, must have 1 to 16", "list [cores, speed-up] pairs")
+    if not 2 <= len(table) <= 16:
+        raise SettingsError(path, f"has {len(table)} points, must have 2 to 16", "list [cores, speed-up] pairs")
     for k, point in enumerate(table):
         if len(point) != 2 or min(point) <= 0:
             raise SettingsError(f"{path}[{k}]", f"is {point}, must be two positive numbers", "write [cores, speed-up]")
