@@ -60,6 +60,24 @@ def test_energy_is_the_same_on_every_tick(tick_s: float) -> None:
         assert math.fsum(fine[k * per_hour : (k + 1) * per_hour]) / per_hour == pytest.approx(power, rel=1e-9, abs=1e-9)
 
 
+@pytest.mark.parametrize("tick_s", [7.0, 60.0, 420.0, 3000.0])
+def test_any_tick_and_any_start_have_their_series(tick_s: float) -> None:
+    start_s = instant_s("2020-06-01T12:00:10Z")
+    count = round(43200 / tick_s)
+    signal = Signal(kind="pvlib", peak_w=1000.0)
+    loaded = load_signal("solar", signal, folder=Path(), start_s=start_s, end_s=start_s + count * tick_s, tick_s=tick_s, seed=0)
+    assert len(loaded.ticks) == count and max(loaded.ticks) > 100.0
+    hourly = load(days=1).series
+    expected = math.fsum(hourly.on_ticks(instant_s("2020-06-01T12:00Z"), 3600.0, 12))
+    assert math.fsum(loaded.ticks) * tick_s / 3600.0 == pytest.approx(expected, rel=0.03)
+
+
+def test_a_tick_longer_than_an_hour_is_the_mean_of_its_hours() -> None:
+    assert list(load(tick_s=7200.0, resample="mean").ticks) == pytest.approx(
+        [(a + b) / 2 for a, b in zip(load().ticks[::2], load().ticks[1::2], strict=True)]
+    )
+
+
 def test_the_sun_culminates_when_astronomy_says() -> None:
     # 80° W: mean solar noon at 17:20 UTC; the equation of time is +2 min on 1 June.
     clear = load(days=1, tick_s=300.0, weather="clear-sky", latitude=36.1, longitude=-80.0)
@@ -109,7 +127,8 @@ def test_weather_elsewhere_keeps_its_local_hours_and_says_so() -> None:
     [
         ({"peak_w": None}, r"signals\.solar\.peak_w: is missing"),
         ({"weather": "clear-sky"}, r"signals\.solar\.weather: 'clear-sky' needs latitude and longitude"),
-        ({"step": "2h"}, r"signals\.solar\.step: 2h is longer than 1h"),
+        ({"step": "2h"}, r"signals\.solar\.step: 2h is out of bounds, 1min to 1h"),
+        ({"step": "1s"}, r"signals\.solar\.step: 1s is out of bounds, 1min to 1h"),
         ({"step": "x"}, r"signals\.solar\.step: 'x' is no duration"),
     ],
 )

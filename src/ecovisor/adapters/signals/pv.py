@@ -27,8 +27,8 @@ _HOUR_S = 3600.0
 _YEAR_HOURS = 8760
 #: The sun is looked at at least this often. [s]
 _SUN_STEP_S = 300.0
+_SHORTEST_STEP_S = 60.0
 _GAMMA_PER_K = -0.004
-_EXTRA_DAYS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,7 @@ def load_pv(
             notes.append(f"weather of {weather.label} under the sun of {latitude:g}, {longitude:g}")
     tilt = abs(latitude) if signal.tilt_deg is None else signal.tilt_deg
     azimuth = (180.0 if latitude >= 0.0 else 0.0) if signal.azimuth_deg is None else signal.azimuth_deg
-    first_s = (math.floor(start_s / 86400.0) - _EXTRA_DAYS) * 86400.0
-    last_s = (math.ceil(end_s / 86400.0) + _EXTRA_DAYS) * 86400.0
+    first_s, last_s = _window(start_s, end_s, step_s)
     values = _power(weather, latitude, longitude, tilt, azimuth, signal.peak_w, first_s=first_s, last_s=last_s, step_s=step_s)
     sky = "clear sky" if weather is None else f"typical year of {weather.label}"
     origin = f"modelled by pvlib {pvlib.__version__}: {signal.peak_w:g} W at {latitude:g}, {longitude:g}, {sky}"
@@ -93,20 +92,26 @@ def load_pv(
 
 
 def _step_s(signal: Signal, tick_s: float, where: str) -> float:
-    """The asked step, or the tick: at least 5 min where the tick divides that, at most 1 h."""
+    """The asked step; by default the tick, at most 1 h, and where that is short a few ticks: 5 min, or about a minute."""
     if signal.step is None:
-        if tick_s < _SUN_STEP_S and _SUN_STEP_S % tick_s == 0.0:
-            return _SUN_STEP_S
-        return tick_s if tick_s <= _HOUR_S and 86400.0 % tick_s == 0.0 else math.gcd(round(tick_s), 3600) * 1.0
+        if tick_s >= _SHORTEST_STEP_S:
+            return tick_s / math.ceil(tick_s / _HOUR_S) if tick_s >= _SUN_STEP_S or _SUN_STEP_S % tick_s else _SUN_STEP_S
+        return _SUN_STEP_S if _SUN_STEP_S % tick_s == 0.0 else tick_s * math.ceil(_SHORTEST_STEP_S / tick_s)
     try:
         step_s = duration_s(signal.step)
     except ValueError as error:
         raise SettingsError(f"{where}.step", str(error), "write for example '5min'") from None
-    if step_s > _HOUR_S or 86400.0 % step_s:
-        raise SettingsError(
-            f"{where}.step", f"{signal.step} is longer than 1h or no whole part of a day", "choose 1h, 15min, 5min or 1min"
-        )
+    if not _SHORTEST_STEP_S <= step_s <= _HOUR_S:
+        raise SettingsError(f"{where}.step", f"{signal.step} is out of bounds, 1min to 1h", "the weather itself is hourly")
     return step_s
+
+
+def _window(start_s: float, end_s: float, step_s: float) -> tuple[float, float]:
+    """A day more than the run on either side: from midnight where that lies on the run's steps, else in steps from its start."""
+    if 86400.0 % step_s == 0.0 and start_s % step_s == 0.0:
+        return (start_s // 86400.0 - 1) * 86400.0, (math.ceil(end_s / 86400.0) + 1) * 86400.0
+    around = math.ceil(86400.0 / step_s) * step_s
+    return start_s - around, start_s + math.ceil((end_s - start_s) / step_s) * step_s + around
 
 
 def _read_tmy3(path: Path, label: str) -> _Weather:
@@ -165,7 +170,7 @@ def _power(
     pvlib: Any = import_module("pvlib")
     parts = math.ceil(step_s / _SUN_STEP_S)
     sun_step_s = step_s / parts
-    middles = np.arange(first_s + sun_step_s / 2, last_s, sun_step_s)
+    middles = first_s + (np.arange(round((last_s - first_s) / sun_step_s)) + 0.5) * sun_step_s
     times = pd.to_datetime((middles * 1e6).astype("int64"), unit="us", utc=True)
     sun = pvlib.solarposition.get_solarposition(times, latitude, longitude)
     zenith, bearing = sun["apparent_zenith"].to_numpy(), sun["azimuth"].to_numpy()
