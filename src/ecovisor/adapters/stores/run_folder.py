@@ -157,8 +157,10 @@ class RunFolder:
             yield
         except OSError as error:
             self.abort()
-            remedy = "free some space" if error.strerror and "space" in error.strerror else "check its permissions"
-            reason = error.strerror or " ".join(str(error).split())
+            reason = error.strerror or " ".join(
+                str(error).rpartition("] ")[2].split()
+            )  # pyarrow: "… Detail: [errno 28] No space …"
+            remedy = "free some space" if "space" in reason else "check its permissions"
             raise SettingsError(
                 str(self.target), f"cannot be written: {reason}", f"{remedy}, or choose another place with --out"
             ) from error
