@@ -157,9 +157,8 @@ class RunFolder:
             yield
         except OSError as error:
             self.abort()
-            reason = error.strerror or " ".join(
-                str(error).rpartition("] ")[2].split()
-            )  # pyarrow: "… Detail: [errno 28] No space …"
+            told = error.strerror or " ".join(str(error).split())
+            reason = told.rpartition("] ")[2]  # pyarrow wraps it: "… Detail: [errno 28] No space left on device"
             remedy = "free some space" if "space" in reason else "check its permissions"
             raise SettingsError(
                 str(self.target), f"cannot be written: {reason}", f"{remedy}, or choose another place with --out"
