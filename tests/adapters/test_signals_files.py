@@ -222,6 +222,15 @@ def test_a_gap_outside_the_run_does_no_harm_and_ends_the_forecast(load: Load) ->
     assert list(loaded.forecaster.forecast(instant_s(START), 5 * HOUR).values) == [1.0, 2.0, 3.0]
 
 
+def test_values_that_the_publisher_estimated_are_labelled_so(load: Load) -> None:
+    text = "Datetime (UTC),Carbon intensity gCO₂eq/kWh (Life cycle),Data source,Data estimated,Data estimation method\n"
+    text += "".join(f"2020-01-01 0{k}:00:00,{k},entsoe,{k == 1},TSA\n" for k in range(3))
+    loaded = load(text)
+    assert loaded.series.quality is Quality.ESTIMATED
+    assert loaded.notes[1] == "1 of 3 values were estimated by the publisher"
+    assert load(text.replace("True", "false")).series.quality is Quality.MEASURED
+
+
 # Negative values
 
 

@@ -29,10 +29,8 @@ def _step_after(series: Series, end_s: float) -> int:
 
 def _answer(series: Series, first: int, values: array[float], method: str) -> Series:
     """``values`` from step ``first`` on, up to the first that is missing."""
-    for k, value in enumerate(values):
-        if math.isnan(value):
-            values = values[:k]
-            break
+    if math.isnan(sum(values)):
+        values = values[: next(k for k, value in enumerate(values) if math.isnan(value))]
     return replace(
         series,
         start_s=series.start_s + first * series.step_s,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ecovisor.adapters.signals.columns import ValueColumn, fitting_units, names_utc, time_index, unit_in_name, value_column
+from ecovisor.adapters.signals.columns import ValueColumn, fitting_units, names_utc, plain, time_index, unit_in_name, value_column
 from ecovisor.adapters.signals.grid import Grid, fill_gaps, gaps, lay_on_grid
 from ecovisor.adapters.signals.instants import read_instants
 from ecovisor.adapters.signals.numbers import is_missing, read_numbers
@@ -49,16 +49,8 @@ def load_file(name: str, signal: Signal, *, folder: Path, start_s: float, end_s:
         SettingsError: a setting is missing, unknown or contradictory.
         SeriesError: the file cannot be used.
     """
-    where = f"signals.{name}"
-    if signal.file is None:
-        raise SettingsError(f"{where}.file", "is missing", "name a CSV or Parquet file, relative to the scenario file")
-    max_gap_s = _max_gap_s(signal, where)
-    zero_negative = _zero_negative(signal, where)
-    if signal.scale_to_peak_w is not None and name in ("carbon", "price"):
-        raise SettingsError(
-            f"{where}.scale_to_peak_w", f"{signal.scale_to_peak_w:g} W does not fit {name}, which is no power", "remove it"
-        )
-    table = open_table(folder / signal.file, signal.file)
+    file, max_gap_s, zero_negative = _settings(name, signal)
+    table = open_table(folder / file, file)
     fitting = fitting_units(name, scaled=signal.scale_to_peak_w is not None)
     time = time_index(table, signal.time_column)
     chosen = value_column(table, name, time, asked=signal.column, unit=signal.unit, fitting=fitting)
@@ -68,7 +60,7 @@ def load_file(name: str, signal: Signal, *, folder: Path, start_s: float, end_s:
         grid, note = _without_negative(grid, chosen, zero=zero_negative)
         notes += note
     scale = _scale(grid, chosen, signal.scale_to_peak_w)
-    filled: set[int] = set()
+    quality, filled = Quality.MEASURED, set[int]()
     if signal.fill == "previous":
         grid, filled = fill_gaps(grid, max_gap_s)
     placed = place(grid, start_s, end_s, align_year=signal.align == "year", repeat=signal.repeat)
@@ -76,25 +68,28 @@ def load_file(name: str, signal: Signal, *, folder: Path, start_s: float, end_s:
     first = math.floor((start_s - placed.start_s) / grid.step_s)
     used = placed.indices[first : math.ceil((end_s - placed.start_s) / grid.step_s)]
     _refuse_gaps(grid, chosen, used, signal.fill, max_gap_s)
-    estimated = sum(k in filled for k in used) if filled else 0
-    if estimated:
-        notes.append(f"{estimated} of {len(used)} values were missing and took the value before them")
+    published = _estimated_by_publisher(table, grid)
+    for steps, how in ((filled, "were missing and took the value before them"), (published, "were estimated by the publisher")):
+        count = sum(k in steps for k in used) if steps else 0
+        if count:
+            quality = Quality.ESTIMATED
+            notes.append(f"{count} of {len(used)} values {how}")
     series = Series(
         name,
         "W" if scale is not None else chosen.unit,
         placed.start_s,
         grid.step_s,
         _placed_values(grid, placed, scale),
-        Quality.ESTIMATED if estimated else Quality.MEASURED,
-        ", ".join([f"{signal.file}, column {chosen.name!r}", *notes]),
+        quality,
+        ", ".join([f"{file}, column {chosen.name!r}", *notes]),
     )
     forecast = None
     if signal.forecast.startswith("column:"):
         column = _column_like(table, time, signal.forecast.removeprefix("column:"), chosen, name, fitting)
         own = read_grid(table, time, column, signal.timezone)
-        values, origin = _placed_values(own, placed, scale), f"{signal.file}, column {column.name!r}"
+        values, origin = _placed_values(own, placed, scale), f"{file}, column {column.name!r}"
         forecast = replace(series, values=values, quality=Quality.FORECAST, origin=origin)
-    return FileSignal(series, forecast, [(signal.file, table.sha256)], notes)
+    return FileSignal(series, forecast, [(file, table.sha256)], notes)
 
 
 def read_grid(table: Table, time: int, chosen: ValueColumn, zone: str | None) -> Grid:
@@ -122,20 +117,35 @@ def read_grid(table: Table, time: int, chosen: ValueColumn, zone: str | None) ->
     return lay_on_grid(times, values, lines, table.label)
 
 
-def _max_gap_s(signal: Signal, where: str) -> float:
-    try:
-        return duration_s(signal.max_gap)
-    except ValueError as error:
-        raise SettingsError(f"{where}.max_gap", str(error), "write for example '1h'") from None
-
-
-def _zero_negative(signal: Signal, where: str) -> bool:
+def _settings(name: str, signal: Signal) -> tuple[str, float, bool]:
+    """The file, the longest gap to close [s], and whether negative values are taken as 0."""
+    where = f"signals.{name}"
+    if signal.file is None:
+        raise SettingsError(f"{where}.file", "is missing", "name a CSV or Parquet file, relative to the scenario file")
+    if signal.scale_to_peak_w is not None and name in ("carbon", "price"):
+        raise SettingsError(
+            f"{where}.scale_to_peak_w", f"{signal.scale_to_peak_w:g} W does not fit {name}, which is no power", "remove it"
+        )
     for option, value in signal.options.items():
         if option != "negative":
             raise SettingsError(f"{where}.options.{option}", "unknown option", did_you_mean(option, ["negative"]))
         if value not in ("error", "zero"):
             raise SettingsError(f"{where}.options.negative", f"{value!r} is unknown", "choose 'error' or 'zero'")
-    return signal.options.get("negative") == "zero"
+    try:
+        return signal.file, duration_s(signal.max_gap), signal.options.get("negative") == "zero"
+    except ValueError as error:
+        raise SettingsError(f"{where}.max_gap", str(error), "write for example '1h'") from None
+
+
+def _estimated_by_publisher(table: Table, grid: Grid) -> set[int]:
+    """Steps that the file itself marks as estimated (Electricity Maps' column ``Data estimated``)."""
+    index = next((i for i, name in enumerate(table.names) if plain(name) in ("data_estimated", "is_estimated")), None)
+    if index is None:
+        return set()
+    marked = {line for line, cell in zip(table.lines, table.read(index), strict=True) if str(cell).strip().lower() == "true"}
+    return {
+        round((time_s - grid.start_s) / grid.step_s) for time_s, line in zip(grid.times, grid.lines, strict=True) if line in marked
+    }
 
 
 def _without_negative(grid: Grid, chosen: ValueColumn, *, zero: bool) -> tuple[Grid, list[str]]:
