@@ -72,7 +72,8 @@ def test_mean_daily_range_and_persistence_are_those_of_the_real_grid(zone: str, 
 def test_the_table_is_what_the_script_computes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real_hours("DE")
     spec = importlib.util.spec_from_file_location("carbon_statistics", ROOT / "scripts/carbon_statistics.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     script: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     monkeypatch.setattr("sys.argv", ["carbon_statistics.py", str(DATA), "--out", str(tmp_path / "table.json")])
@@ -83,7 +84,8 @@ def test_the_table_is_what_the_script_computes(tmp_path: Path, monkeypatch: pyte
 def test_the_table_carries_its_attribution_and_licence() -> None:
     folder = ROOT / "src/ecovisor/adapters/signals"
     table = json.loads((folder / "carbon_statistics.json").read_text())
-    assert "Data from Electricity Maps" in table["attribution"] and "ODbL" in table["licence"]
+    assert "Data from Electricity Maps" in table["attribution"]
+    assert "ODbL" in table["licence"]
     assert "Data from [Electricity Maps]" in (folder / "carbon_statistics.md").read_text()
     assert {"US-CAL-CISO", "DE", "FR", "PL", "SE-SE1"} <= set(table["zones"])
 
@@ -156,9 +158,13 @@ def test_it_is_always_positive_and_labelled_modelled() -> None:
         seed=11,
     )
     assert min(loaded.ticks) > 0.0
-    assert loaded.series.quality is Quality.MODELLED and loaded.series.unit == "g/kWh"
-    assert "modelled" in loaded.series.origin and "SE-SE1" in loaded.series.origin and "seed 11" in loaded.series.origin
-    assert loaded.series.start_s <= start_s - DAY and loaded.series.end_s >= start_s + 9 * DAY
+    assert loaded.series.quality is Quality.MODELLED
+    assert loaded.series.unit == "g/kWh"
+    assert "modelled" in loaded.series.origin
+    assert "SE-SE1" in loaded.series.origin
+    assert "seed 11" in loaded.series.origin
+    assert loaded.series.start_s <= start_s - DAY
+    assert loaded.series.end_s >= start_s + 9 * DAY
 
 
 @pytest.mark.parametrize(

@@ -36,10 +36,14 @@ def noon_utc(ticks: Any, step_s: float) -> float:
 
 def test_output_is_modelled_power_between_zero_and_the_rated_one() -> None:
     loaded = load()
-    assert loaded.series.quality is Quality.MODELLED and loaded.series.unit == "W"
-    assert min(loaded.ticks) == 0.0 and 300.0 < max(loaded.ticks) <= 1000.0
-    assert "pvlib" in loaded.series.origin and "Greensboro" in loaded.series.origin
-    assert loaded.files[0][0] == "pvlib/data/723170TYA.CSV" and len(loaded.files[0][1]) == 64
+    assert loaded.series.quality is Quality.MODELLED
+    assert loaded.series.unit == "W"
+    assert min(loaded.ticks) == 0.0
+    assert 300.0 < max(loaded.ticks) <= 1000.0
+    assert "pvlib" in loaded.series.origin
+    assert "Greensboro" in loaded.series.origin
+    assert loaded.files[0][0] == "pvlib/data/723170TYA.CSV"
+    assert len(loaded.files[0][1]) == 64
 
 
 def test_a_typical_year_yields_what_such_an_array_does() -> None:
@@ -66,7 +70,8 @@ def test_any_tick_and_any_start_have_their_series(tick_s: float) -> None:
     count = round(43200 / tick_s)
     signal = Signal(kind="pvlib", peak_w=1000.0)
     loaded = load_signal("solar", signal, folder=Path(), start_s=start_s, end_s=start_s + count * tick_s, tick_s=tick_s, seed=0)
-    assert len(loaded.ticks) == count and max(loaded.ticks) > 100.0
+    assert len(loaded.ticks) == count
+    assert max(loaded.ticks) > 100.0
     hourly = load(days=1).series
     expected = math.fsum(hourly.on_ticks(instant_s("2020-06-01T12:00Z"), 3600.0, 12))
     assert math.fsum(loaded.ticks) * tick_s / 3600.0 == pytest.approx(expected, rel=0.03)
@@ -117,7 +122,8 @@ def test_the_southern_array_faces_north() -> None:
 
 def test_weather_elsewhere_keeps_its_local_hours_and_says_so() -> None:
     california = load("2021-06-01T00:00Z", 30, latitude=37.0, longitude=-119.0)
-    assert "weather of Greensboro" in california.notes[0] and "37, -119" in california.series.origin
+    assert "weather of Greensboro" in california.notes[0]
+    assert "37, -119" in california.series.origin
     mean_day = [math.fsum(california.ticks[h::24]) for h in range(24)]
     assert noon_utc(mean_day[8:] + mean_day[:8], 3600.0) + 8.0 == pytest.approx(19.95, abs=0.4)
 

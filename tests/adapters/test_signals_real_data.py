@@ -35,7 +35,8 @@ def test_california_2020_has_no_missing_hour_and_the_published_mean() -> None:
     assert len(loaded.ticks) == 366 * 1440
     assert math.fsum(loaded.ticks) / len(loaded.ticks) == pytest.approx(278.1, abs=0.05)
     assert (min(loaded.ticks), max(loaded.ticks)) == (83.01, 447.41)
-    assert loaded.series.quality is Quality.MEASURED and loaded.series.unit == "g/kWh"
+    assert loaded.series.quality is Quality.MEASURED
+    assert loaded.series.unit == "g/kWh"
 
 
 def test_california_2020_is_read_quickly() -> None:
@@ -67,7 +68,9 @@ def test_a_minute_of_lyngby_irradiance_becomes_an_array_in_another_year() -> Non
     with pytest.raises(SeriesError, match=r"row 3, column 'GHI': -0\.1 W/m2 is negative"):
         load(LYNGBY, **run, **settings)
     loaded = load(LYNGBY, **run, **settings, options={"negative": "zero"}, fill="previous", max_gap="3h")
-    assert loaded.series.unit == "W" and min(loaded.ticks) == 0.0 and 300.0 < max(loaded.ticks) <= 400.0
+    assert loaded.series.unit == "W"
+    assert min(loaded.ticks) == 0.0
+    assert 300.0 < max(loaded.ticks) <= 400.0
     assert any("moved by +5 years, 29 February left out" in note for note in loaded.notes)
     coarse = load(
         LYNGBY, **run, **settings, options={"negative": "zero"}, fill="previous", max_gap="3h", tick_s=300.0, resample="mean"
@@ -84,7 +87,8 @@ def test_local_pacific_times_are_read_through_the_change_to_summer_time() -> Non
         timezone="America/Los_Angeles",
         column="ci_kg_per_mwh",
     )
-    assert len(loaded.ticks) == 24 and not any(map(math.isnan, loaded.ticks))
+    assert len(loaded.ticks) == 24
+    assert not any(map(math.isnan, loaded.ticks))
 
 
 def test_the_autumn_hour_that_was_not_recorded_is_a_gap() -> None:
@@ -101,7 +105,8 @@ def test_the_autumn_hour_that_was_not_recorded_is_a_gap() -> None:
 
 def test_the_authors_trace_replays_from_its_first_second() -> None:
     loaded = load(PAPER, start="2020-01-01T00:00Z", end="2020-01-03T00:00Z", unit="g/kWh", align="year")
-    assert loaded.series.step_s == 180.0 and loaded.ticks[:4].tolist() == [87.483, 87.483, 87.483, 87.483]
+    assert loaded.series.step_s == 180.0
+    assert loaded.ticks[:4].tolist() == [87.483, 87.483, 87.483, 87.483]
     assert 41.0 < min(loaded.ticks) < max(loaded.ticks) < 155.0
 
 

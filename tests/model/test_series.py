@@ -50,7 +50,8 @@ def test_a_missing_value_stays_missing_and_makes_a_mean_missing() -> None:
     trace = series([1.0, math.nan, 3.0, 4.0])
     assert [math.isnan(v) for v in trace.on_ticks(0.0, HOUR, 4)] == [False, True, False, False]
     means = trace.on_ticks(0.0, 2 * HOUR, 2, mean=True)
-    assert math.isnan(means[0]) and means[1] == 3.5
+    assert math.isnan(means[0])
+    assert means[1] == 3.5
 
 
 def test_a_trace_shorter_than_the_run_is_refused() -> None:

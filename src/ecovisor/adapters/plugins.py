@@ -53,7 +53,8 @@ def _from_file(file: Path, path: str, name: str, where: str) -> object:
     module = sys.modules.get(module_name)
     if module is None:
         spec = importlib.util.spec_from_file_location(module_name, file)
-        assert spec is not None and spec.loader is not None, "a .py file always has a loader"
+        assert spec is not None, "a .py file always has a loader"
+        assert spec.loader is not None, "a .py file always has a loader"
         module = importlib.util.module_from_spec(spec)
         sys.modules[module_name] = module
         try:

@@ -104,7 +104,7 @@ def _from_plugin(name: str, signal: Signal, *, folder: Path, start_s: float, end
     plugin = load_plugin("ecovisor.signals", signal.kind, folder, KINDS, where)
     if not callable(plugin):
         raise SettingsError(where, f"{signal.kind!r} is a {type(plugin).__name__}, no callable", "name a function or class")
-    call = cast(SignalPlugin, plugin)
+    call = cast("SignalPlugin", plugin)
     try:
         series = call(name, folder=folder, start_s=start_s, end_s=end_s, tick_s=tick_s, seed=seed, **signal.options)
     except EcovisorError:

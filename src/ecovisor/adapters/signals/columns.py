@@ -64,7 +64,7 @@ def unit_in_name(column: str) -> str | None:
 def carbon_basis(column: str) -> str | None:
     """``life cycle``, ``direct`` or ``unstated`` for a consumption-based carbon intensity column of any export; None for others."""
     name = re.sub(r"[^a-z]", "", column.lower())
-    intensity = ("carbon" in name and "intensity" in name) or name.startswith("ci") and unit_in_name(column) is not None
+    intensity = ("carbon" in name and "intensity" in name) or (name.startswith("ci") and unit_in_name(column) is not None)
     if not intensity or any(word in name for word in ("forecast", "production", "import", "export", "unit", "marginal")):
         return None
     if "lca" in name or "lifecycle" in name:

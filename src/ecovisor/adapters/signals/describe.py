@@ -1,4 +1,4 @@
-"""What a data file holds, for people: columns, range, step, gaps, unit, zone, extremes. It reports problems rather than raising them.
+"""What a data file holds, for people: columns, range, step, gaps, unit, zone, extremes. It reports problems, it does not raise them.
 
 Uses the same readers as `files`, so what it finds is what a scenario would meet. `ecovisor data` prints it.
 """

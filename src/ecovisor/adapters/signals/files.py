@@ -1,4 +1,4 @@
-"""A signal from a file: the chain table → columns → instants and numbers → grid → gaps → placement, to a `Series` that covers the run.
+"""A signal from a file: table → columns → instants and numbers → grid → gaps → placement, to a `Series` that covers the run.
 
 Form (order of time, step, numbers) is checked in the whole file; a missing value matters where the run uses it. Every failure
 is a `SeriesError` that names file, row, column, value, bound and remedy. `load_signal` in the package takes over.
@@ -85,7 +85,7 @@ def load_file(name: str, signal: Signal, *, folder: Path, start_s: float, end_s:
     )
     forecast = None
     if signal.forecast.startswith("column:"):
-        column = _column_like(table, time, signal.forecast.removeprefix("column:"), chosen, name, fitting)
+        column = _column_like(table, time, signal.forecast.removeprefix("column:"), chosen, signal=name, fitting=fitting)
         own = read_grid(table, time, column, signal.timezone)
         values, origin = _placed_values(own, placed, scale), f"{file}, column {column.name!r}"
         forecast = replace(series, values=values, quality=Quality.FORECAST, origin=origin)
@@ -201,7 +201,7 @@ def _refuse_gaps(grid: Grid, chosen: ValueColumn, used: Sequence[int], fill: str
     raise SeriesError(f"{grid.label}: {grid.place(first)}, column {chosen.name!r}", problem, remedy)
 
 
-def _column_like(table: Table, time: int, name: str, chosen: ValueColumn, signal: str, fitting: tuple[str, ...]) -> ValueColumn:
+def _column_like(table: Table, time: int, name: str, chosen: ValueColumn, *, signal: str, fitting: tuple[str, ...]) -> ValueColumn:
     """Another column of the file: in the unit its name carries, else in that of the chosen one."""
     index = table.index(name)
     if unit_in_name(name) is None:

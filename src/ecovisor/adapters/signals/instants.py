@@ -11,13 +11,14 @@ import re
 from array import array
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import time as datetime_time
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from ecovisor.adapters.signals.tables import Cell
 from ecovisor.model.errors import SeriesError
 from ecovisor.model.nearest import did_you_mean
 
-_EPOCH = datetime(1970, 1, 1)
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - to subtract from naive times
 #: Epoch seconds beyond these (years 1 and 5138) cannot be written as a date, or are milliseconds by mistake.
 _EARLIEST_S, _LATEST_S = -62_135_596_800.0, 1e11
 
@@ -41,7 +42,8 @@ def read_instants(
         SeriesError: not a time, naive without a zone, naive and aware mixed, an unknown zone.
     """
     if isinstance(cells[0], date) and not isinstance(cells[0], datetime):
-        cells = [None if cell is None else datetime(cell.year, cell.month, cell.day) for cell in cells]
+        midnight = datetime_time()
+        cells = [None if cell is None else datetime.combine(cell, midnight) for cell in cells]
     first = cells[0]
     if isinstance(first, (int, float)) or (isinstance(first, str) and re.fullmatch(r"\s*-?\d+(\.\d*)?(e\+?\d+)?\s*", first)):
         return _epoch_seconds(cells, lines, where)
@@ -148,7 +150,7 @@ def _from_local(times: list[datetime], lines: Sequence[int], where: str, rules: 
 
 def _steady_offset_s(day: date, rules: tzinfo) -> float | None:
     """The zone's offset all through a day, or None where it changes."""
-    noon = datetime(day.year, day.month, day.day, 12)
+    noon = datetime.combine(day, datetime_time(12))
     offsets = {_offset_s(noon + timedelta(hours=h), rules) for h in (-18, -12, 0, 12, 18)}
     return offsets.pop() if len(offsets) == 1 else None
 

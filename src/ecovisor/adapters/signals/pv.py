@@ -46,6 +46,17 @@ class _Weather:
     wind: Any
 
 
+@dataclass(frozen=True, slots=True)
+class _Array:
+    """A fixed array: where it stands, how it is tilted and turned (180: south), and its rated DC power."""
+
+    latitude: float
+    longitude: float
+    tilt_deg: float
+    azimuth_deg: float
+    peak_w: float
+
+
 def load_pv(
     name: str, signal: Signal, *, folder: Path, start_s: float, end_s: float, tick_s: float
 ) -> tuple[Series, list[tuple[str, str]], list[str]]:
@@ -85,7 +96,8 @@ def load_pv(
     tilt = abs(latitude) if signal.tilt_deg is None else signal.tilt_deg
     azimuth = (180.0 if latitude >= 0.0 else 0.0) if signal.azimuth_deg is None else signal.azimuth_deg
     first_s, last_s = _window(start_s, end_s, step_s)
-    values = _power(weather, latitude, longitude, tilt, azimuth, signal.peak_w, first_s=first_s, last_s=last_s, step_s=step_s)
+    panel = _Array(latitude, longitude, tilt, azimuth, signal.peak_w)
+    values = _power(weather, panel, first_s=first_s, last_s=last_s, step_s=step_s)
     sky = "clear sky" if weather is None else f"typical year of {weather.label}"
     origin = f"modelled by pvlib {pvlib.__version__}: {signal.peak_w:g} W at {latitude:g}, {longitude:g}, {sky}"
     return Series(name, "W", first_s, step_s, values, Quality.MODELLED, ", ".join([origin, *notes])), files, notes
@@ -151,18 +163,7 @@ def _read_tmy3(path: Path, label: str) -> _Weather:
     )
 
 
-def _power(
-    weather: _Weather | None,
-    latitude: float,
-    longitude: float,
-    tilt: float,
-    azimuth: float,
-    peak_w: float,
-    *,
-    first_s: float,
-    last_s: float,
-    step_s: float,
-) -> array[float]:
+def _power(weather: _Weather | None, panel: _Array, *, first_s: float, last_s: float, step_s: float) -> array[float]:
     """Mean power of each step over ``[first_s, last_s)``. [W]"""
     import numpy as np
     import pandas as pd
@@ -172,19 +173,21 @@ def _power(
     sun_step_s = step_s / parts
     middles = first_s + (np.arange(round((last_s - first_s) / sun_step_s)) + 0.5) * sun_step_s
     times = pd.to_datetime((middles * 1e6).astype("int64"), unit="us", utc=True)
-    sun = pvlib.solarposition.get_solarposition(times, latitude, longitude)
+    sun = pvlib.solarposition.get_solarposition(times, panel.latitude, panel.longitude)
     zenith, bearing = sun["apparent_zenith"].to_numpy(), sun["azimuth"].to_numpy()
     if weather is None:
         sky = pvlib.clearsky.simplified_solis(90.0 - zenith)
         ghi, dni, dhi, air_c, wind = sky["ghi"], sky["dni"], sky["dhi"], 20.0, 1.0
     else:
-        ghi, dni, dhi, air_c, wind = _hourly_weather(weather, longitude, middles, zenith)
-    on_array = pvlib.irradiance.get_total_irradiance(tilt, azimuth, zenith, bearing, dni, ghi, dhi)["poa_global"]
+        ghi, dni, dhi, air_c, wind = _hourly_weather(weather, panel.longitude, middles, zenith)
+    on_array = pvlib.irradiance.get_total_irradiance(panel.tilt_deg, panel.azimuth_deg, zenith, bearing, dni, ghi, dhi)[
+        "poa_global"
+    ]
     irradiance = np.nan_to_num(np.asarray(on_array), nan=0.0).clip(min=0.0)
     cell_c = pvlib.temperature.faiman(irradiance, air_c, wind)
-    dc_w = pvlib.pvsystem.pvwatts_dc(irradiance, cell_c, peak_w, _GAMMA_PER_K)
+    dc_w = pvlib.pvsystem.pvwatts_dc(irradiance, cell_c, panel.peak_w, _GAMMA_PER_K)
     dc_w = dc_w * (1.0 - pvlib.pvsystem.pvwatts_losses() / 100.0)
-    ac_w = np.nan_to_num(pvlib.inverter.pvwatts(dc_w, peak_w), nan=0.0).clip(min=0.0)
+    ac_w = np.nan_to_num(pvlib.inverter.pvwatts(dc_w, panel.peak_w), nan=0.0).clip(min=0.0)
     means = ac_w.reshape(-1, parts).mean(axis=1)
     return array("d", means.astype("float64").tobytes())
 

@@ -1,4 +1,4 @@
-"""Opens a data file as named columns of cells with the line that each came from: CSV (also .gz, with or without a header) or Parquet.
+"""Opens a data file as named columns of cells, each with its line: CSV (also .gz, with or without a header) or Parquet.
 
 Nothing is interpreted here: `columns` chooses the time and value columns, `instants` and `numbers` read their cells.
 CSV needs the standard library alone; pyarrow is imported when a Parquet file is opened.
