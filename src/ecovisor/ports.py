@@ -1,4 +1,4 @@
-"""The roles that parts of ecovisor play for each other, on one page. Whoever implements one passes its contract suite in `ecovisor.testing`."""
+"""The roles that parts of ecovisor play for each other, on one page. Each has its contract suite in `ecovisor.testing`."""
 
 from __future__ import annotations
 
@@ -244,7 +244,10 @@ class VirtualEnergy(Protocol):
 
     # Past and future
     def history(self, metric: str, start_s: float, end_s: float) -> Series:
-        """A column of the `flows` table, or `carbon_intensity_g_per_kwh`, over ``[start_s, end_s)``; the times kept are stated in the error."""
+        """A column of the `flows` table, or `carbon_intensity_g_per_kwh`, over ``[start_s, end_s)``.
+
+        Raises `Infeasible` for times that are not kept, naming those that are.
+        """
         ...
 
     def forecast(self, signal: str, horizon_s: float) -> Series:

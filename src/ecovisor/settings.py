@@ -21,7 +21,7 @@ class _Group(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_
     """Base of all tables of the schema: unknown keys are errors, values cannot change."""
 
 
-class Server(_Group, kw_only=True):
+class Server(_Group, kw_only=True, frozen=True):
     """[site.server] One server of the cluster: how much power it draws at which load."""
 
     cores: Positive = 4.0
@@ -32,7 +32,7 @@ class Server(_Group, kw_only=True):
     """`microserver`, `microserver-gpu` (Ecovisor paper: 1.35 W idle, 5 W CPU, 10 W CPU and GPU), or another known one."""
 
 
-class Battery(_Group, kw_only=True):
+class Battery(_Group, kw_only=True, frozen=True):
     """[site.battery] The physical battery. Powers are at its terminals."""
 
     preset: str | None = None
@@ -56,7 +56,7 @@ class Battery(_Group, kw_only=True):
     no energy of unknown carbon is in it."""
 
 
-class Site(_Group, kw_only=True):
+class Site(_Group, kw_only=True, frozen=True):
     """[site] The physical energy system and the cluster that share it."""
 
     name: Name = "site"
@@ -79,7 +79,7 @@ class Site(_Group, kw_only=True):
     """Default: no battery."""
 
 
-class Signal(_Group, kw_only=True):
+class Signal(_Group, kw_only=True, frozen=True):
     """[signals.NAME] Where a time series comes from. `carbon` and `solar` are used by the site, `price` by the report."""
 
     kind: str
@@ -133,7 +133,7 @@ class Signal(_Group, kw_only=True):
     given to it by keyword."""
 
 
-class Workload(_Group, kw_only=True):
+class Workload(_Group, kw_only=True, frozen=True):
     """[apps.workload] What the app's containers do."""
 
     kind: str = "batch"
@@ -164,7 +164,7 @@ class Workload(_Group, kw_only=True):
     """Options of a plug-in, given to it by keyword."""
 
 
-class Policy(_Group, kw_only=True):
+class Policy(_Group, kw_only=True, frozen=True):
     """[apps.policy] How the app drives its virtual energy system."""
 
     kind: str = "carbon-agnostic"
@@ -192,7 +192,7 @@ class Policy(_Group, kw_only=True):
     """Options of a plug-in, given to it by keyword."""
 
 
-class App(_Group, kw_only=True):
+class App(_Group, kw_only=True, frozen=True):
     """[[apps]] One tenant application and its shares. What no app holds is the site's own, `_site`."""
 
     name: Name
@@ -217,7 +217,7 @@ class App(_Group, kw_only=True):
     policy: Policy = msgspec.field(default_factory=Policy)
 
 
-class Run(_Group, kw_only=True):
+class Run(_Group, kw_only=True, frozen=True):
     """[run] What to simulate and what to keep."""
 
     start: str
@@ -240,7 +240,7 @@ class Run(_Group, kw_only=True):
     """Format of the tables. Default: Parquet where pyarrow is installed."""
 
 
-class Scenario(_Group, kw_only=True):
+class Scenario(_Group, kw_only=True, frozen=True):
     """A whole file."""
 
     schema: Literal[1]

@@ -19,10 +19,10 @@ from ecovisor.engine.columns import (
     WAIT_AND_SCALE,
 )
 from ecovisor.library.budgets import rate_ceiling_w
-from ecovisor.policies.suspend_resume import run_scale as suspend_resume_scale
-from ecovisor.policies.wait_and_scale import run_scale as wait_and_scale_scale
 from ecovisor.policies.battery_arbitrage import battery_settings_w
 from ecovisor.policies.static_carbon_rate import cap_scale
+from ecovisor.policies.suspend_resume import run_scale as suspend_resume_scale
+from ecovisor.policies.wait_and_scale import run_scale as wait_and_scale_scale
 from ecovisor.workloads.batch import (
     COMPLETION_RATIO,
     busy_ratio,
@@ -32,7 +32,6 @@ from ecovisor.workloads.batch import (
     usl_speed_cores,
 )
 from ecovisor.workloads.containers import capped_effective_cores, capped_power_w, effective_cores, group_power_w
-
 
 
 def decide_tile(tile: Any, count: int, site: Any) -> None:
@@ -83,7 +82,9 @@ def request_tile(tile: Any, count: int, site: Any, signals: Any, containers: Any
             asked_w = signals[int(tile.trace[i])][tick] * tile.scale_ratio[i]
         elif kind == TRACE_RATIO:
             utilisation = signals[int(tile.trace[i])][tick]
-            asked_w = group_power_w(site.power_curve_w, site.power_curve_points, site.server_cores, cores, utilisation, tile.app_cap_w[i])
+            asked_w = group_power_w(
+                site.power_curve_w, site.power_curve_points, site.server_cores, cores, utilisation, tile.app_cap_w[i]
+            )
         if tile.container_caps[i] > 0.0:
             asked_w = _under_container_caps_w(tile, i, asked_w, containers)
         tile.demand_w[i] = asked_w if asked_w < tile.app_cap_w[i] else tile.app_cap_w[i]
@@ -175,12 +176,12 @@ def batch_speed_cores(tile: Any, i: int, cores: float, served_ratio: float, site
     elif served_ratio >= 1.0:
         working = cores
     else:
-        working = effective_cores(site.power_curve_w, site.power_curve_points, site.server_cores, cores, tile.wanted_w[i] * served_ratio)
+        working = effective_cores(
+            site.power_curve_w, site.power_curve_points, site.server_cores, cores, tile.wanted_w[i] * served_ratio
+        )
     table = int(tile.speed_table[i])
     if table >= 0:
-        speed = table_speed_cores(
-            working, site.table_cores[table], site.table_speed[table], int(site.table_points[table])
-        )
+        speed = table_speed_cores(working, site.table_cores[table], site.table_speed[table], int(site.table_points[table]))
     else:
         speed = usl_speed_cores(working, tile.contention[i], tile.coherency[i])
     return speed * checkpointing_ratio(tile.checkpoint_interval_s[i], tile.checkpoint_duration_s[i])

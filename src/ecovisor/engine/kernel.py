@@ -32,9 +32,7 @@ def call_back(callback: Any, reason: int) -> int:
     return int(callback(reason))
 
 
-def advance(
-    site_state: Any, tiles: Any, columns: Any, signals: Any, containers: Any, block: Any, callback: Any
-) -> int:
+def advance(site_state: Any, tiles: Any, columns: Any, signals: Any, containers: Any, block: Any, callback: Any) -> int:
     """Run ticks until ``last_tick`` or until a callback says stop; return the callback's code, 0 at the end.
 
     Args:
@@ -135,7 +133,7 @@ def settle_tile(tile: Any, count: int, site: Any) -> None:
     price = site.price_per_kwh / 1000.0
     collected_wh = site.solar_collected_w * hours_h
     priced = price != 0.0
-    sharing = site.buffer_wh > 0.0 and (site.first_excess_policy == SHARE or site.second_excess_policy == SHARE)
+    sharing = site.buffer_wh > 0.0 and (site.first_excess_policy == SHARE or site.second_excess_policy == SHARE)  # noqa: PLR1714
     keep = site.keep > 0.0 or site.tick + 1.0 >= site.last_tick
     solar_sum = demand_sum = unserved_sum = charge_sum = discharge_sum = 0.0
     import_sum = excess_sum = acceptance_sum = level_sum = 0.0
@@ -174,9 +172,7 @@ def settle_tile(tile: Any, count: int, site: Any) -> None:
         charge_w = solar_to_battery_w + grid_to_battery_w
         import_w = grid_to_load_w + grid_to_battery_w
 
-        released_g = released_carbon_g(
-            tile.stored_carbon_g[i], drawn_wh, level_wh - self_discharge_wh, level_after_wh
-        )
+        released_g = released_carbon_g(tile.stored_carbon_g[i], drawn_wh, level_wh - self_discharge_wh, level_after_wh)
         stored_g = tile.stored_carbon_g[i] - released_g
         carbon_g = imported_carbon_g(import_w, hours_h, intensity)
         on_use_g = released_g
@@ -260,7 +256,7 @@ def dispatch_excess(site: Any, tiles: Any) -> None:
     """Share, export and curtail the excess in the site's order, pro rata and for all apps at once (step 6 of the design)."""
     share_first = site.first_excess_policy == SHARE
     sharing = share_first or site.second_excess_policy == SHARE
-    exporting = site.first_excess_policy == EXPORT or site.second_excess_policy == EXPORT
+    exporting = site.first_excess_policy == EXPORT or site.second_excess_policy == EXPORT  # noqa: PLR1714
     excess_w = site.sum_excess_w
     export_limit_w = site.export_limit_w
     acceptance_sum_w = site.sum_acceptance_w
@@ -310,9 +306,7 @@ def dispatch_excess_tile(
         if receive_ratio > 0.0 and tile.acceptance_w[i] > 0.0:
             received_w = tile.acceptance_w[i] * receive_ratio
             before_wh = tile.battery_level_wh[i]
-            level_wh = snapped_level_wh(
-                before_wh + site.charge_efficiency * received_w * hours_h, before_wh, tile.capacity_wh[i]
-            )
+            level_wh = snapped_level_wh(before_wh + site.charge_efficiency * received_w * hours_h, before_wh, tile.capacity_wh[i])
             tile.battery_level_wh[i] = level_wh
             tile.charge_rate_w[i] = charge_rate_in_force_w(tile.charge_rate_w[i], level_wh, tile.capacity_wh[i])
             tile.received_w[i] = received_w
@@ -425,9 +419,7 @@ def record_site(site: Any, block: Any, start: int, rows: int) -> None:
     block[start + 15 * rows] = site.intensity_g_per_kwh
 
 
-def record_containers(
-    tile: Any, count: int, site: Any, containers: Any, block: Any, power_start: int, cap_start: int
-) -> None:
+def record_containers(tile: Any, count: int, site: Any, containers: Any, block: Any, power_start: int, cap_start: int) -> None:
     """Split each app's served demand among its containers in proportion to their power."""
     for i in range(count):
         served_w = tile.demand_w[i] - tile.unserved_w[i]
@@ -453,4 +445,3 @@ def end_boundary(site: Any, tiles: Any) -> None:
             tile.transfer_out_wh[i] = 0.0
             tile.battery_adjust_wh[i] = 0.0
     site.clear_boundary = 0.0
-

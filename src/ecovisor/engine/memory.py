@@ -1,7 +1,7 @@
 """Where the state of a run lives: Python lists, or NumPy records that compiled code works on. The rest of the engine sees no difference.
 
-A column of a tile is a mutable sequence of floats (a list, or a memoryview of the record), so that policies read and write in place what the
-loop uses next.
+A column of a tile is a mutable sequence of floats (a list, or a memoryview of the record), so that policies read and write in place
+what the loop uses next.
 """
 
 from __future__ import annotations
@@ -182,9 +182,7 @@ class PlainMemory(_Copying):
         return self._block[start : start + length]
 
     def advance(self, callback: Callable[[int], int]) -> int:
-        return kernel.advance(
-            [self._site], self._tiles, self._columns, self._signals, self._containers, self._block, callback
-        )
+        return kernel.advance([self._site], self._tiles, self._columns, self._signals, self._containers, self._block, callback)
 
 
 class CompiledMemory(_Copying):
@@ -202,18 +200,18 @@ class CompiledMemory(_Copying):
         flat = self._tiles.view(numpy.float64).reshape(len(counts), -1)
         self._columns = flat[:, : width * columns.TILE].reshape(len(counts), width, columns.TILE)
         self._site = numpy.zeros(1, columns.site_dtype())
-        self._fields = memoryview(self._site.view(numpy.float64))
+        self._fields: Any = memoryview(self._site.view(numpy.float64))  # type: ignore[arg-type]
         self._index = {name: i for i, name in enumerate(columns.SITE)}
         self._containers = numpy.zeros(max(containers, 1), columns.container_dtype())
         self._signals = numpy.zeros((columns.FIRST_TRACE, 1))
-        self._block = numpy.zeros(1)
+        self._block: Any = numpy.zeros(1)
         self._advance = compiled_advance()
 
     def column(self, tile: int, name: str) -> MutableSequence[float]:
         return memoryview(self._tiles[tile][name])  # type: ignore[return-value]
 
     def get(self, name: str) -> float:
-        return self._fields[self._index[name]]
+        return float(self._fields[self._index[name]])
 
     def set(self, name: str, value: float) -> None:
         self._fields[self._index[name]] = value
@@ -248,9 +246,7 @@ class CompiledMemory(_Copying):
 
         pointer = Callback(callback)
         return int(
-            self._advance(
-                self._site, self._tiles, self._columns, self._signals, self._containers, self._block, pointer.address
-            )
+            self._advance(self._site, self._tiles, self._columns, self._signals, self._containers, self._block, pointer.address)
         )
 
 
@@ -266,7 +262,7 @@ def compiled_advance() -> Any:
     return _COMPILED[0]
 
 
-def choose_memory(app_ticks: int, compiled: bool | None = None) -> type[PlainMemory] | type[CompiledMemory]:
+def choose_memory(app_ticks: int, compiled: bool | None = None) -> type[PlainMemory | CompiledMemory]:
     """Plain for small runs and where numba is not installed, compiled for large ones; ``compiled`` decides where it is not None."""
     if compiled is None:
         compiled = app_ticks >= COMPILED_FROM_APP_TICKS

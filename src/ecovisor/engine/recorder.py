@@ -94,7 +94,9 @@ class Recorder:
         self._levels: dict[str, tuple[float, float]] = {}
         self._intensity_column = SITE_RECORDED.index("intensity_g_per_kwh")
 
-    def attach(self, memory: Memory, apps: Sequence[str], containers: Sequence[tuple[int, str, int]], slots: int, tick: int) -> None:
+    def attach(
+        self, memory: Memory, apps: Sequence[str], containers: Sequence[tuple[int, str, int]], slots: int, tick: int
+    ) -> None:
         """Prepare a memory's block; the one before must have been flushed."""
         self._memory = memory
         self._first_tick = tick
@@ -167,9 +169,7 @@ class Recorder:
         """Power of a container over ``[start_s, end_s)``, one value a tick. [W]"""
         return self._read(lambda layout, tick: layout.power_start + tick * layout.slots + slot, start_s, end_s)[1]
 
-    def _read(
-        self, place: Callable[[Layout, int], int], start_s: float, end_s: float
-    ) -> tuple[int, array[float]]:
+    def _read(self, place: Callable[[Layout, int], int], start_s: float, end_s: float) -> tuple[int, array[float]]:
         memory = self._memory
         rows = int(memory.get("row")) if memory is not None else 0
         now = self._first_tick + rows
@@ -200,9 +200,7 @@ class Recorder:
         def flow(name: str) -> Sequence[float]:
             return memory.block(layout.flow(RECORDED.index(name))[0], ticks * apps)
 
-        site = {
-            name: memory.block(layout.site(k)[0], ticks) for k, name in enumerate(SITE_RECORDED)
-        }
+        site = {name: memory.block(layout.site(k)[0], ticks) for k, name in enumerate(SITE_RECORDED)}
         intensity = _repeated(site["intensity_g_per_kwh"], apps, memory.compiled)
         columns: dict[str, Sequence[float]] = {"dt_s": _constant(self.tick_s, ticks * apps, memory.compiled)}
         for name in RECORDED:
@@ -255,9 +253,7 @@ class Recorder:
 _Edges = tuple[list[tuple[int, int, str]], list[tuple[float, float]]]
 
 
-def _edges_plain(
-    apps: int, before: list[tuple[float, float]], levels: Sequence[float], capacities: Sequence[float]
-) -> _Edges:
+def _edges_plain(apps: int, before: list[tuple[float, float]], levels: Sequence[float], capacities: Sequence[float]) -> _Edges:
     """Where a battery became full or empty: (tick, app, kind), and the level and capacity of each app at the end."""
     edges: list[tuple[int, int, str]] = []
     last = list(before)
@@ -286,8 +282,7 @@ def _edges_compiled(apps: int, before: list[tuple[float, float]], levels: Any, c
     full = moved & (level >= capacity) & (last_level < last_capacity)
     empty = moved & ~full & (level <= 0.0) & (last_level > 0.0)
     edges = [
-        (int(tick), int(app), "battery_full" if full[tick, app] else "battery_empty")
-        for tick, app in numpy.argwhere(full | empty)
+        (int(tick), int(app), "battery_full" if full[tick, app] else "battery_empty") for tick, app in numpy.argwhere(full | empty)
     ]
     return edges, list(zip(level[-1].tolist(), capacity[-1].tolist(), strict=True))
 
@@ -306,7 +301,7 @@ def _repeated(values: Sequence[float], times: int, compiled: bool) -> Sequence[f
         return [value for value in values for _ in range(times)]
     import numpy
 
-    column: Sequence[float] = numpy.repeat(values, times)  # type: ignore[assignment, arg-type]
+    column: Sequence[float] = numpy.repeat(values, times)  # type: ignore[assignment]
     return column
 
 

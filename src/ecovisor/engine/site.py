@@ -95,9 +95,7 @@ class Site:
         hours_h = tick_s / 3600.0
         battery = physical.battery
         self.reserve_wh = physical.solar_peak_w * hours_h if battery else 0.0
-        self.usable_wh = (
-            usable_capacity_wh(battery.capacity_wh, battery.empty_ratio, self.reserve_wh) if battery else 0.0
-        )
+        self.usable_wh = usable_capacity_wh(battery.capacity_wh, battery.empty_ratio, self.reserve_wh) if battery else 0.0
         own = AppSpec(
             name=SITE_APP,
             shares=AppShares(1.0, 1.0, 1.0, 1.0),
@@ -105,11 +103,11 @@ class Site:
             workload_name="overhead",
             policy_name="",
         )
-        self._own = Group(own, 0, 1)
+        self.own_group = Group(own, 0, 1)
         self.memory: Memory = PlainMemory([1], 1)
         self._initialise_site(self.memory)
-        self._fill_group(self.memory, self._own, own.shares)
-        self._initial_level(self._own)
+        self._fill_group(self.memory, self.own_group, own.shares)
+        self._initial_level(self.own_group)
         self.every_tick = False
         self._in_loop = False
         self.regrow = False
@@ -140,7 +138,7 @@ class Site:
         for group in self.groups:
             if index < group.first + group.spec.count:
                 return group
-        return self._own
+        return self.own_group
 
     def group(self, name: str) -> Group:
         """The group with a spec's name.
@@ -234,7 +232,7 @@ class Site:
         for group in self.groups:
             if group.spec.name in shares:
                 group.spec = _with_shares(group.spec, shares[group.spec.name])
-        self._own.spec = _with_shares(self._own.spec, own)
+        self.own_group.spec = _with_shares(self.own_group.spec, own)
         self._apply_limits()
         for name, share in shares.items():
             self._tell("shares", name, repr(share))
@@ -349,12 +347,10 @@ class Site:
                 self._move_energy(index, moved_wh * (room_wh / total_wh), moved_g * (room_wh / total_wh))
 
     def _limits(self) -> dict[int, dict[str, float]]:
-        limits = physical_limits(
-            self.physical.battery, self.usable_wh, self.physical.grid_limit_w, *self._feasible_w
-        )
+        limits = physical_limits(self.physical.battery, self.usable_wh, self.physical.grid_limit_w, *self._feasible_w)
         self.memory.set("charge_limit_w", limits.charge_limit_w)
         self.memory.set("discharge_limit_w", limits.discharge_limit_w)
-        return {id(group): app_limits(group.spec.shares, limits) for group in (*self.groups, self._own)}
+        return {id(group): app_limits(group.spec.shares, limits) for group in (*self.groups, self.own_group)}
 
     def _apply_limits(self) -> None:
         """Write every app's limits; energy above a new capacity moves to `_site`."""
@@ -369,8 +365,8 @@ class Site:
                 moved_g += carbon_g
             for name, value in values.items():
                 self._fill(self.memory, group, name, value)
-        for name, value in limits[id(self._own)].items():
-            self._fill(self.memory, self._own, name, value)
+        for name, value in limits[id(self.own_group)].items():
+            self._fill(self.memory, self.own_group, name, value)
         if moved_wh > 0.0:
             self._move_energy(self.app_count, moved_wh, moved_g)
         if shrinks:
@@ -399,7 +395,7 @@ class Site:
         """Choose plain or compiled memory for a run of so many app-ticks, and arrange the apps in it."""
         wanted = choose_memory(app_ticks, self._compiled)
         if not isinstance(self.memory, wanted):
-            self._move(wanted, self.groups, self._own.spec.shares)
+            self._move(wanted, self.groups, self.own_group.spec.shares)
         self.arrange()
 
     def arrange(self) -> None:
@@ -411,13 +407,16 @@ class Site:
     def grow(self) -> None:
         """Make room for containers that policies have added, and tell the recorder of those that changed."""
         self.regrow = False
-        needed = {g.first: max((self.handles[k].container_slots_wanted for k in g.indices if k in self.handles), default=0) for g in self.groups}
+        needed = {
+            g.first: max((self.handles[k].container_slots_wanted for k in g.indices if k in self.handles), default=0)
+            for g in self.groups
+        }
         short = [g for g in self.groups if needed[g.first] > g.container_slots]
         self.recorder.flush()
         for group in short:
             group.container_slots = 2 * needed[group.first]
         if short:
-            self._move(type(self.memory), self.groups, self._own.spec.shares)
+            self._move(type(self.memory), self.groups, self.own_group.spec.shares)
         self.attach_recorder()
 
     def attach_recorder(self) -> None:
@@ -431,10 +430,15 @@ class Site:
                 else:
                     names = [f"c{k + 1}" for k in range(group.spec.containers)]
                 containers += [(index, name, first + k) for k, name in enumerate(names)]
-        containers.append((self.app_count, "_overhead", self._own.first_slot))
-        slots = self._own.first_slot + 1
-        self.recorder.attach(self.memory, self.app_names if self.recorder.wanted else [""] * (self.app_count + 1),
-                             containers, slots, int(self.memory.get("tick")))
+        containers.append((self.app_count, "_overhead", self.own_group.first_slot))
+        slots = self.own_group.first_slot + 1
+        self.recorder.attach(
+            self.memory,
+            self.app_names if self.recorder.wanted else [""] * (self.app_count + 1),
+            containers,
+            slots,
+            int(self.memory.get("tick")),
+        )
 
     def _rearrange(
         self,
@@ -450,7 +454,7 @@ class Site:
 
     def _move(
         self,
-        kind: type[PlainMemory] | type[CompiledMemory],
+        kind: type[PlainMemory | CompiledMemory],
         groups: list[Group],
         own: AppShares,
         joined: Group | None = None,
@@ -458,9 +462,12 @@ class Site:
         leaving: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         """Build memory for these groups and carry over what the present one holds."""
-        old_memory, old_places = self.memory, {id(g): (g.first, g.first_slot, g.container_slots) for g in (*self.groups, self._own)}
+        old_memory, old_places = (
+            self.memory,
+            {id(g): (g.first, g.first_slot, g.container_slots) for g in (*self.groups, self.own_group)},
+        )
         old_own = self.place(self.app_count)
-        handles = {index: handle for index, handle in self.handles.items()}
+        handles = dict(self.handles)
         owners = {index: self.group_of(index) for index in handles}
         apps = sum(group.spec.count for group in groups)
         counts = [columns.TILE] * (apps // columns.TILE) + ([apps % columns.TILE] if apps % columns.TILE else []) + [1]
@@ -474,7 +481,7 @@ class Site:
             group.first, group.first_slot = first, slot
             first += group.spec.count
             slot += group.container_slots * group.spec.count
-        self._own.first, self._own.first_slot, self._own.container_slots = apps, slot, 1
+        self.own_group.first, self.own_group.first_slot, self.own_group.container_slots = apps, slot, 1
         memory.set("tile_count", len(counts))
         memory.set("app_count", apps + 1)
         limits = self._limits()
@@ -488,8 +495,8 @@ class Site:
                 self._place_containers(memory, group)
         tile, lane = self.place(apps)
         memory.copy_lane(old_memory, old_own, (tile, lane))
-        self._place_containers(memory, self._own)
-        self._own.spec = _with_shares(self._own.spec, own)
+        self._place_containers(memory, self.own_group)
+        self.own_group.spec = _with_shares(self.own_group.spec, own)
         self.handles = {}
         for index, handle in handles.items():
             group = owners[index]
@@ -514,8 +521,8 @@ class Site:
         memory.set_signals([signals.solar_w, signals.carbon_intensity_g_per_kwh, price, *traces])
 
     def _fill(self, memory: Memory, group: Group, name: str, value: float) -> None:
-        if group is self._own:
-            tile, lane = self.place(group.first if group.first else self.app_count)
+        if group is self.own_group:
+            tile, lane = self.place(group.first or self.app_count)
             memory.column(tile, name)[lane] = value
         else:
             memory.fill(group.first, group.spec.count, name, value)
@@ -560,7 +567,7 @@ class Site:
         battery = self.physical.battery
         if battery is None:
             return
-        for group in (*self.groups, self._own):
+        for group in (*self.groups, self.own_group):
             capacity_wh = self.usable_wh * group.spec.shares.battery_energy
             self._fill(self.memory, group, "battery_level_wh", capacity_wh * battery.initial_ratio)
             self._fill(self.memory, group, "transfer_in_wh", 0.0)

@@ -258,9 +258,7 @@ class VirtualEnergySystem:
         solar_w, intensity = self.get_solar_power(), self._now.intensity_g_per_kwh
         cap_w = self._own_cap_w
         if self._budget is not None:
-            ceiling_w = self._budget.ceiling_w(
-                self._carbon_total_g[self._i], intensity, solar_w, self._now.hours_h
-            )
+            ceiling_w = self._budget.ceiling_w(self._carbon_total_g[self._i], intensity, solar_w, self._now.hours_h)
             cap_w = min(cap_w, ceiling_w)
         self._app_cap_w[self._i] = cap_w
         for container_id, rate_g_per_h in self._rates.items():

@@ -1,4 +1,4 @@
-"""Carbon rates and budgets as power ceilings: pure functions of what was emitted and of the coming supply (paper, Table 2 and section 5.2)."""
+"""Carbon rates and budgets as power ceilings: pure functions of what was emitted and what comes (paper, Table 2, section 5.2)."""
 
 from __future__ import annotations
 

@@ -10,6 +10,8 @@ class AppSummary:
     """One app over a whole run; energies in Wh, carbon in g."""
 
     app: str
+    count: int = 1
+    """Copies of the app; energies, carbon, work and cost are their sums."""
     workload: str
     policy: str
     work_done: float
@@ -63,6 +65,9 @@ class SiteSummary:
     battery_charge_wh: float
     battery_discharge_wh: float
     battery_loss_wh: float
+    """Conversion and self-discharge, above the empty line."""
+    below_line_loss_wh: float
+    """Self-discharge of the energy below the empty line, which nothing replaces."""
     initial_level_wh: float
     final_level_wh: float
     """Physical, above the empty line, with the buffer."""

@@ -46,7 +46,7 @@ def cache_directory() -> Path | None:
     return directory if os.access(directory, os.W_OK) else None
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _call_address(typing_context: Any, address: Any, reason: Any) -> Any:
     """Call ``int64 (*)(int64)`` at an address."""
     signature = numba_types.int64(numba_types.int64, numba_types.int64)
@@ -60,7 +60,7 @@ def _call_address(typing_context: Any, address: Any, reason: Any) -> Any:
 
 
 def _call_back(callback: Any, reason: Any) -> Any:
-    return _call_address(callback, reason)
+    return _call_address(callback, reason)  # type: ignore[call-arg]  # the context is the compiler's
 
 
 _CALLBACK = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
@@ -91,25 +91,22 @@ def compile_graph(function: Callable[..., Any], replaced: Mapping[str, Callable[
         The compiled function; it takes records and arrays where the plain one takes objects and lists.
     """
     directory = cache_directory()
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(directory) if directory else ""
+    config: Any = numba.config
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(directory) if directory else ""
     try:
         return _compile(function, dict(replaced or {}), {}, directory is not None)
     finally:
-        numba.config.CACHE_DIR = before
+        config.CACHE_DIR = before
 
 
-def _compile(
-    function: Any, replaced: Mapping[str, Callable[..., Any]], done: dict[Any, Any], cache: bool
-) -> Any:
+def _compile(function: Any, replaced: Mapping[str, Callable[..., Any]], done: dict[Any, Any], cache: bool) -> Any:
     if function in done:
         return done[function]
     scope = dict(function.__globals__)
     for name in {step.argval for step in dis.get_instructions(function) if step.opname == "LOAD_GLOBAL"}:
         called = replaced.get(name, scope.get(name))
-        if isinstance(called, types.FunctionType) and (
-            name in replaced or called.__module__.startswith("ecovisor.")
-        ):
+        if isinstance(called, types.FunctionType) and (name in replaced or called.__module__.startswith("ecovisor.")):
             scope[name] = _compile(called, {} if name in replaced else replaced, done, cache=False)
     copy = types.FunctionType(function.__code__, scope, function.__name__, function.__defaults__)
     copy.__module__ = function.__module__
