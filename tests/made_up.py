@@ -11,12 +11,38 @@ from ecovisor.ports import Block
 START_S = 1_590_994_800.0
 TICK_S = 300.0
 APPS = ("job", "service", "_site")
-COLUMNS = (
-    "dt_s demand_w solar_w solar_to_load_w solar_to_battery_w battery_discharge_w grid_to_load_w grid_to_battery_w unserved_w overdraw_w "
-    "exported_w shared_w curtailed_w received_w battery_level_wh capacity_wh charge_limit_w discharge_limit_w grid_limit_w "
-    "self_discharge_wh transfer_in_wh transfer_out_wh netting_credit_wh battery_adjust_wh carbon_intensity_g_per_kwh carbon_g "
-    "carbon_on_use_g stored_carbon_g charge_rate_setting_w max_discharge_setting_w"
-).split()
+COLUMNS = [
+    "dt_s",
+    "demand_w",
+    "solar_w",
+    "solar_to_load_w",
+    "solar_to_battery_w",
+    "battery_discharge_w",
+    "grid_to_load_w",
+    "grid_to_battery_w",
+    "unserved_w",
+    "overdraw_w",
+    "exported_w",
+    "shared_w",
+    "curtailed_w",
+    "received_w",
+    "battery_level_wh",
+    "capacity_wh",
+    "charge_limit_w",
+    "discharge_limit_w",
+    "grid_limit_w",
+    "self_discharge_wh",
+    "transfer_in_wh",
+    "transfer_out_wh",
+    "netting_credit_wh",
+    "battery_adjust_wh",
+    "carbon_intensity_g_per_kwh",
+    "carbon_g",
+    "carbon_on_use_g",
+    "stored_carbon_g",
+    "charge_rate_setting_w",
+    "max_discharge_setting_w",
+]
 
 
 def flows(first: int, ticks: int, *, known_carbon: bool = True) -> Block:
@@ -70,12 +96,14 @@ def summary(*apps: AppSummary, ticks: int = 576, notes: tuple[str, ...] = ()) ->
     """A run's sums."""
     totals = SiteSummary(
         solar_collected_wh=1800.0, solar_used_wh=1600.0, import_wh=6400.0, export_wh=0.0, battery_charge_wh=220.0,
-        battery_discharge_wh=180.0, battery_loss_wh=20.0, initial_level_wh=0.0, final_level_wh=24.0, final_buffer_wh=0.5,
+        battery_discharge_wh=180.0, battery_loss_wh=20.0, below_line_loss_wh=0.0, initial_level_wh=0.0, final_level_wh=24.0, final_buffer_wh=0.5,
         curtailed_wh=100.0, netting_credit_wh=0.0, netting_spilled_wh=0.0, netting_relief_wh=0.0, load_wh=8056.0, residual_wh=1e-12,
         balance_residual_wh=-3e-11,
     )  # fmt: skip
     everybody = [*(apps or (app_summary("job"), app_summary("service", completed_s=None, runtime_s=None, work_total=None)))]
-    everybody.append(app_summary("_site", workload="", policy="", completed_s=None, runtime_s=None, work_total=None, battery_cycles=0.0))
+    everybody.append(
+        app_summary("_site", workload="", policy="", completed_s=None, runtime_s=None, work_total=None, battery_cycles=0.0)
+    )
     return RunSummary(
         title="Made up: for tests", start_s=START_S, tick_s=TICK_S, ticks=ticks, apps=everybody, site=totals,
         signals={"carbon": "constant 200 g/kWh, modelled"}, notes=list(notes),

@@ -7,11 +7,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from tests import made_up
 
 from ecovisor import plots, runs
 from ecovisor.adapters.stores.run_folder import RunFolder
 from ecovisor.model.summary import RunSummary
-from tests import made_up
 
 PNG = b"\x89PNG\r\n"
 

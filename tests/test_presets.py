@@ -98,5 +98,5 @@ def test_a_share_holds_for_all_resources_unless_one_has_its_own() -> None:
     assert shares_of(App(name="a", battery_energy_share=0.2, battery_power_share=0.5)) == AppShares(0.0, 0.0, 0.2, 0.5)
 
 
-def test_copies_split_the_shares() -> None:
-    assert shares_of(App(name="a", share=0.5, count=10)) == AppShares(0.05, 0.05, 0.05, 0.05)
+def test_copies_hold_their_shares_together() -> None:
+    assert shares_of(App(name="a", share=0.5, count=10)) == AppShares(0.5, 0.5, 0.5, 0.5)

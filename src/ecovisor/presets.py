@@ -173,7 +173,7 @@ def resolve_server(server: Server) -> ServerParameters:
 
 
 def shares_of(app: App) -> AppShares:
-    """What **each copy** of `app` holds: `share` unless a share of its own is given, over `count`; power as energy unless given."""
+    """What `app` holds, all its copies together: `share` unless a resource has its own; power as energy unless given."""
 
     def one(own: float | None, default: float) -> float:
         return default if own is None else own
@@ -182,8 +182,8 @@ def shares_of(app: App) -> AppShares:
     energy = one(app.battery_energy_share, common)
     power = one(app.battery_power_share, energy)
     return AppShares(
-        grid=one(app.grid_share, common) / app.count,
-        solar=one(app.solar_share, common) / app.count,
-        battery_energy=energy / app.count,
-        battery_power=power / app.count,
+        grid=one(app.grid_share, common),
+        solar=one(app.solar_share, common),
+        battery_energy=energy,
+        battery_power=power,
     )

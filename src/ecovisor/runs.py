@@ -27,7 +27,7 @@ _ROWS_AT_ONCE = 262_144
 _CATEGORIES = ("app", "container", "kind", "quality")
 
 
-def open(path: str | Path) -> Run:
+def open(path: str | Path) -> Run:  # noqa: A001 - it is called as runs.open
     """The run in the folder `path`.
 
     Raises:

@@ -15,13 +15,13 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import pytest
+from tests import made_up
 
 from ecovisor import runs
 from ecovisor.adapters.stores import folder_swap, run_folder
 from ecovisor.adapters.stores.run_folder import RunFolder
 from ecovisor.model.errors import EcovisorError, InputError, SettingsError
 from ecovisor.ports import Block, Event
-from tests import made_up
 
 FORMATS: Sequence[Literal["parquet", "csv"]] = ("parquet", "csv")
 

@@ -255,7 +255,7 @@ def test_a_wrong_field_is_one_line_naming_file_field_value_and_remedy(good: Path
 )
 def test_a_wrong_override_is_one_line_naming_it(good: Path, override: str, message: str) -> None:
     found = refusal(good, override)
-    assert found.startswith(f"--set {override}: ") or found.startswith(f"{good}: ")
+    assert found.startswith((f"--set {override}: ", f"{good}: "))
     assert message in found
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tests.cli.standing_in import Engine
 
 import ecovisor
-from tests.cli.standing_in import Engine
 
 
 @pytest.fixture

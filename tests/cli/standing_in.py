@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests import made_up
 
 from ecovisor.cli import run
 from ecovisor.model.summary import RunSummary
 from ecovisor.ports import Event, TableSink
 from ecovisor.settings import Scenario
-from tests import made_up
 
 
 @dataclass

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests import made_up
+from tests.cli.standing_in import Engine, failed
 
 from ecovisor import runs
 from ecovisor.cli import run
 from ecovisor.model.errors import PolicyError
 from ecovisor.model.summary import RunSummary
-from tests import made_up
-from tests.cli.standing_in import Engine, failed
 
 CSV = ("--set", "run.format=csv")
 

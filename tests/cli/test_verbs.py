@@ -12,13 +12,13 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.cli.standing_in import Engine, failed
 
 import ecovisor
 from ecovisor.cli import bench as bench_verb
 from ecovisor.cli import init as init_verb
 from ecovisor.cli import run
 from ecovisor.model.errors import SeriesError
-from tests.cli.standing_in import Engine, failed
 
 HEAVY = {"numpy", "pandas", "pyarrow", "pvlib", "numba", "matplotlib", "highspy", "scipy"}
 

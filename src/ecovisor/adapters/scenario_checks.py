@@ -206,7 +206,7 @@ def _check_names(apps: list[App]) -> None:
 
 def _check_shares(apps: list[App]) -> None:
     for resource in ("grid", "solar", "battery_energy", "battery_power"):
-        held = [(app.name, getattr(shares_of(app), resource) * app.count) for app in apps]
+        held = [(app.name, getattr(shares_of(app), resource)) for app in apps]
         total = sum(share for _, share in held)
         if total > 1.0 + 1e-9:
             largest = sorted(held, key=lambda pair: -pair[1])[:3]

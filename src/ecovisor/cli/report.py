@@ -73,14 +73,14 @@ def _work_table(apps: Sequence[AppSummary], zone: ZoneInfo) -> Table:
         table.add_column(name, justify="right")
     energy = _scale((app.unserved_wh for app in apps), _ENERGY)
     for app in apps:
-        total = "" if app.work_total is None else f" of {app.work_total:.4g}"
+        total = "" if app.work_total is None else f" of {_amount(app.work_total)}"
         done_at = _NOTHING if app.completed_s is None else f"{datetime.fromtimestamp(app.completed_s, zone):%a %d %b %H:%M}"
         late = " [red]late[/]" if app.deadline_met is False else ""
         table.add_row(
-            app.app,
+            app.app if app.count == 1 else f"{app.app} ×{app.count}",
             escape(app.workload),
             escape(app.policy),
-            f"{app.work_done:.4g}{total} {escape(app.work_unit)}",
+            f"{_amount(app.work_done)}{total} {escape(app.work_unit)}",
             done_at + late,
             _NOTHING if app.runtime_s is None else human_duration(app.runtime_s),
             _NOTHING if app.baseline_runtime_s is None else human_duration(app.baseline_runtime_s),
@@ -157,6 +157,10 @@ def _scale(values: Iterable[float], units: Sequence[tuple[float, str]]) -> _Scal
 
 def _number(value: float, scale: _Scale) -> str:
     return _NOTHING if value == 0 else f"{value / scale.factor:.{scale.decimals}f}"
+
+
+def _amount(work: float) -> str:
+    return f"{work:,.0f}" if work >= 1000 else f"{work:.4g}"
 
 
 def _quantity(value: float, scale: _Scale) -> str:
