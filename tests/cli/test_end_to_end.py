@@ -13,8 +13,6 @@ from ecovisor import runs
 from ecovisor.adapters.scenario_files import list_bundled
 from ecovisor.cli import run
 
-pytest.importorskip("ecovisor.assembly")
-
 
 @pytest.mark.parametrize("name", list_bundled())
 def test_every_bundled_scenario_and_its_data_are_fine(name: str) -> None:
