@@ -585,7 +585,8 @@ def check_settlement(run: Run, judge: Judge, start: Start) -> None:
     may_charge = np.minimum(charge_limit, room_w)
     judge.equal("excess solar charges", "solar_to_battery_w", s2b, np.minimum(excess, may_charge), scale)
 
-    full = start.level_wh >= capacity * (1 - SNAP)
+    untouched = (f("transfer_in_wh") == 0) & (f("transfer_out_wh") == 0) & (f("battery_adjust_wh") == 0)
+    full = untouched & (start.before_wh >= capacity)
     judge.holds("a full battery has no charge rate", "charge_rate_setting_w", full & (rate > 0))
     wanted = np.maximum(np.minimum(rate, may_charge) - s2b, 0.0)
     spare = np.maximum(grid_limit - deficit, 0.0)
@@ -645,8 +646,11 @@ def check_levels(run: Run, judge: Judge, start: Start) -> None:
     expected = start.after_loss_wh + gained - spent + f("netting_credit_wh")
     judge.equal("level recursion", "battery_level_wh", level, expected, 2e-3 * capacity + gained + spent + 1e-8 * start.level_wh)
     judge.at_most("no level above capacity", "battery_level_wh", level, capacity, FLOOR)
-    judge.holds("near full is full", "battery_level_wh", (level < capacity) & (level > capacity * (1 - SNAP / 2)))
-    judge.holds("near empty is empty", "battery_level_wh", (level > 0) & (level < capacity * SNAP / 2))
+    # A level snaps only towards where it moves, so that ticks which move less than the tolerance still add up.
+    rose = level > start.level_wh
+    fell = (level < start.level_wh) & (f("received_w") == 0) & (f("netting_credit_wh") == 0)
+    judge.holds("near full is full", "battery_level_wh", rose & (level < capacity) & (level > capacity * (1 - SNAP / 2)))
+    judge.holds("near empty is empty", "battery_level_wh", fell & (level > 0) & (level < capacity * SNAP / 2))
 
 
 def check_carbon(run: Run, judge: Judge, start: Start) -> None:

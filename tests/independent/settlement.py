@@ -330,7 +330,7 @@ class ReferenceSite:
         charge_limit = app.shares.battery_power * self.charge_limit_w
         discharge_limit = app.shares.battery_power * self.discharge_limit_w
         grid_limit = self.grid_limit_of(app)
-        if app.level_wh >= capacity * (1 - SNAP):
+        if app.level_wh >= capacity:
             app.charge_rate_w = 0.0
 
         # 1. Self-discharge.
@@ -432,9 +432,10 @@ class ReferenceSite:
     def _book(self, name: str, row: Row, level: float, h: float, intensity: float | None) -> None:
         """Step 5, the snap and the end of the charge rate; step 7, the carbon."""
         app, capacity = self.apps[name], row["capacity_wh"]
-        if level <= capacity * SNAP:
+        # Only towards where it moves: ticks too short to move more than the tolerance still add up.
+        if level < app.level_wh and level <= capacity * SNAP:
             level = 0.0
-        elif level >= capacity * (1 - SNAP):
+        elif level > app.level_wh and level >= capacity * (1 - SNAP):
             level = capacity
         if level >= capacity:
             app.charge_rate_w = 0.0
