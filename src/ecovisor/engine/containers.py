@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ecovisor.engine.columns import BATCH
 from ecovisor.model.errors import Infeasible, SettingRefused
 from ecovisor.physics.server_power import power_at_w
 from ecovisor.ports import ContainerInfo
@@ -155,20 +156,25 @@ class Containers:
         return weights[self._items.index(self._find(container_id))] / total if total > 0.0 else 0.0
 
     def _weights(self) -> list[float]:
-        if all(item.limit_w == INFINITY for item in self._items):
-            return [item.cores if item.running else 0.0 for item in self._items]
+        cores = [item.cores if self._runs(item) else 0.0 for item in self._items]
+        column, total = self._site.memory.column, sum(cores)
+        wanted_w = column(self._tile, "wanted_w")[self._i]
+        if all(item.limit_w == INFINITY for item in self._items) or wanted_w <= 0.0 or total <= 0.0:
+            return cores
+        if column(self._tile, "workload_kind")[self._i] != BATCH:
+            return [min(wanted_w * (part / total), item.limit_w) for part, item in zip(cores, self._items, strict=True)]
         server = self._site.server
-        scale = self._site.memory.column(self._tile, "scale_ratio")[self._i]
+        scale = column(self._tile, "scale_ratio")[self._i]
         return [
             group_power_w(
                 server.power_curve_w,
                 len(server.power_curve_w),
                 server.cores,
-                item.cores * scale if item.running else 0.0,
+                part * scale,
                 1.0,
                 item.limit_w,
             )
-            for item in self._items
+            for part, item in zip(cores, self._items, strict=True)
         ]
 
     def _idle_w(self, cores: float) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 from ecovisor.engine.columns import (
     BATCH,
     BATTERY_ARBITRAGE,
+    CONSTANT,
     NO_POLICY,
     STATIC_CARBON_RATE,
     SUSPEND_RESUME,
@@ -77,8 +78,10 @@ def request_tile(tile: Any, count: int, site: Any, signals: Any, containers: Any
         if kind == BATCH:
             request_batch(tile, i, cores, site, containers)
             continue
-        asked_w = tile.asked_w[i] * tile.scale_ratio[i]
-        if kind == TRACE_W:
+        asked_w = tile.asked_w[i]  # a plug-in has been told the cores as scaled
+        if kind == CONSTANT:
+            asked_w *= tile.scale_ratio[i]
+        elif kind == TRACE_W:
             asked_w = signals[int(tile.trace[i])][tick] * tile.scale_ratio[i]
         elif kind == TRACE_RATIO:
             utilisation = signals[int(tile.trace[i])][tick]
@@ -86,6 +89,7 @@ def request_tile(tile: Any, count: int, site: Any, signals: Any, containers: Any
                 site.power_curve_w, site.power_curve_points, site.server_cores, cores, utilisation, tile.app_cap_w[i]
             )
         if tile.container_caps[i] > 0.0:
+            tile.wanted_w[i] = asked_w
             asked_w = _under_container_caps_w(tile, i, asked_w, containers)
         tile.demand_w[i] = asked_w if asked_w < tile.app_cap_w[i] else tile.app_cap_w[i]
     site.sum_cores += cores_sum
@@ -110,7 +114,7 @@ def container_weight(tile: Any, i: int, c: int, site: Any, containers: Any) -> f
         return group_power_w(
             site.power_curve_w, site.power_curve_points, site.server_cores, cores * tile.scale_ratio[i], 1.0, containers[c].cap_w
         )
-    part_w = tile.asked_w[i] * (cores / tile.cores[i])
+    part_w = tile.wanted_w[i] * (cores / tile.cores[i])
     return float(part_w if part_w < containers[c].cap_w else containers[c].cap_w)
 
 
@@ -127,9 +131,6 @@ def container_cap_w(tile: Any, i: int, c: int, containers: Any) -> float:
 def request_batch(tile: Any, i: int, cores: float, site: Any, containers: Any) -> None:
     """Demand of a batch job: all its containers at full load, for as much of the tick as its work needs."""
     work_left = tile.work_total[i] - tile.work_done[i]
-    if tile.running[i] == 0.0:
-        tile.restart_left_s[i] = tile.restart_duration_s[i]
-    tile.running[i] = 1.0
     if tile.container_caps[i] > 0.0:
         full_w = capped_power_w(
             site.power_curve_w,
@@ -149,8 +150,14 @@ def request_batch(tile: Any, i: int, cores: float, site: Any, containers: Any) -
         if wanted_w < cores / site.server_cores * site.power_curve_w[0]:  # not even idle: suspended
             tile.demand_w[i] = 0.0
             tile.busy_ratio[i] = 0.0
-            tile.running[i] = 0.0
+            if tile.running[i] > 0.0:
+                tile.running[i] = 0.0
+                tile.work_saved[i] = tile.work_done[i]
+                tile.checkpoint_age_s[i] = 0.0
             return
+    if tile.running[i] == 0.0:
+        tile.restart_left_s[i] = tile.restart_duration_s[i]
+    tile.running[i] = 1.0
     served_ratio = wanted_w / full_w if full_w > 0.0 else 0.0
     tile.wanted_w[i] = full_w
     speed_cores = batch_speed_cores(tile, i, cores, served_ratio, site, containers)
