@@ -6,6 +6,7 @@ and then run inside it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from ecovisor.engine import kernel
 from ecovisor.engine.site import Site
 from ecovisor.engine.specification import AppSpec, BuiltInPolicy, Group, policy_columns
 from ecovisor.engine.virtual_energy_system import VirtualEnergySystem
-from ecovisor.model.errors import EcovisorError, PolicyError
+from ecovisor.model.errors import PolicyError
 from ecovisor.model.units import iso_utc
 from ecovisor.policies.carbon_agnostic import CarbonAgnostic
 from ecovisor.ports import Event, Workload
@@ -31,6 +32,7 @@ class _Refresh:
 
     policy: BuiltInPolicy
     group: Group
+    handle: VirtualEnergySystem
     every_ticks: int
     next_tick: int
 
@@ -59,8 +61,9 @@ class Loop:
         self._calls: list[VirtualEnergySystem] = []
         self._error: BaseException | None = None
         self._in_python = policies_in_python
+        self._asked: list[tuple[Workload, VirtualEnergySystem]] = []
         self._last_tick = 0
-        self._set_up: set[str] = set()
+        self._set_up: dict[int, Group] = {}
 
     def run(self, until_tick: int) -> None:
         """Run up to a tick, not including it.
@@ -72,8 +75,14 @@ class Loop:
         site = self.site
         self._last_tick = until_tick
         first_tick = int(site.memory.get("tick"))
+        arranged = site.memory
         site.use((site.app_count + 1) * (until_tick - first_tick))
+        if site.memory is not arranged:
+            site.attach_recorder()
+        self._forget_who_left()
         self._set_up_groups()
+        if site.regrow:  # containers changed since the last run
+            site.grow()
         memory = site.memory
         python = bool(self._ticks or self._workloads or site.every_tick)
         if python and not site.recorder.wanted and site.recorder.keep_s > 0.0:
@@ -98,6 +107,7 @@ class Loop:
             error, self._error = self._error, None
             raise error
         site.recorder.flush()
+        self._look_at(until_tick)
         self._tell_completed()
         if self._progress is not None:
             self._progress(until_tick, until_tick)
@@ -105,48 +115,39 @@ class Loop:
     # -- called by the loop
 
     def _call_back(self, reason: int) -> int:
+        energy = None
         try:
             if reason == kernel.FULL_BLOCK:
                 self.site.recorder.flush()
                 if self._progress is not None:
                     self._progress(int(self.site.memory.get("tick")), self._last_tick)
                 return 0
-            return self._wake()
-        except BaseException as error:
-            self._error = error
-            return _STOP
-
-    def _wake(self) -> int:
-        site = self.site
-        memory, now = site.memory, site.now
-        tick = int(memory.get("tick"))
-        now.tick = tick
-        now.now_s = site.start_s + tick * now.tick_s
-        now.intensity_g_per_kwh = memory.get("intensity_g_per_kwh")
-        energy = None
-        try:
-            if self._refreshes and tick >= memory.get("next_wake_tick"):
-                self._refresh(tick)
-            if self._workloads and tick > 0:
-                for workload, energy in self._workloads:
-                    workload.run(energy.get_app_power(), now.tick_s)
-            if site.every_tick:
-                for energy in list(site.handles.values()):
-                    if energy.needs_call:
-                        energy.observe()
+            now = self.site.now
+            now.tick, now.intensity_g_per_kwh = self.site.memory.clock()
+            if self._refreshes:
+                self._refresh(now.tick)
+            for workload, energy in self._asked:
+                workload.run(energy.get_app_power(), now.tick_s)
+            if self.site.every_tick:
+                for energy in list(self.site.handles.values()):
+                    energy.observe()
             for call, energy in self._ticks:
                 call(energy, energy)
             for workload, energy in self._workloads:
                 self._ask(workload, energy)
-        except EcovisorError as error:
-            if energy is None:
-                raise
-            raise PolicyError(energy.name, tick, iso_utc(now.now_s), error) from error
-        except Exception as error:
-            if energy is None:
-                raise
-            raise PolicyError(energy.name, tick, iso_utc(now.now_s), error) from error
-        return _GROW if site.regrow else 0
+            self._asked = list(self._workloads)
+            return _GROW if self.site.regrow else 0
+        except BaseException as error:
+            self._error = error
+            if energy is not None and isinstance(error, Exception):
+                self._error = PolicyError(energy.name, now.tick, iso_utc(now.now_s), error)
+                self._error.__cause__ = error
+            return _STOP
+
+    def _look_at(self, tick: int) -> None:
+        """What settings made between runs will govern, and what is known then."""
+        now, intensity = self.site.now, self.site.signals.carbon_intensity_g_per_kwh
+        now.tick, now.intensity_g_per_kwh = tick, intensity[tick] if tick < len(intensity) else math.nan
 
     def _ask(self, workload: Workload, energy: VirtualEnergySystem) -> None:
         asked_w = workload.demand_w(energy.now_s, energy.tick_s, energy.running_cores)
@@ -156,12 +157,22 @@ class Loop:
 
     # -- policies
 
+    def _forget_who_left(self) -> None:
+        """Policies and workloads leave with their apps."""
+        present = {id(group) for group in self.site.groups}
+        self._set_up = {key: group for key, group in self._set_up.items() if key in present}
+        handles = {id(handle) for handle in self.site.handles.values()}
+        self._ticks = [(call, handle) for call, handle in self._ticks if id(handle) in handles]
+        self._workloads = [(workload, handle) for workload, handle in self._workloads if id(handle) in handles]
+        self._asked = [(workload, handle) for workload, handle in self._asked if id(handle) in handles]
+        self._refreshes = [refresh for refresh in self._refreshes if id(refresh.group) in present]
+
     def _set_up_groups(self) -> None:
         """Make and start the policies and plug-in workloads of apps that have joined since."""
         for group in self.site.groups:
-            if group.spec.name in self._set_up:
+            if id(group) in self._set_up:
                 continue
-            self._set_up.add(group.spec.name)
+            self._set_up[id(group)] = group
             self._set_up_policy(group)
             if not isinstance(group.spec.workload, _BUILT_IN_WORKLOADS):
                 for index in group.indices:
@@ -172,28 +183,35 @@ class Loop:
         if isinstance(policy, CarbonAgnostic):
             return
         if isinstance(policy, BuiltInPolicy) and not self._in_python:
-            self.site.now.now_s = self._start_s(group.spec)
+            self._look_ahead_from(group.spec)
             policy.start(self.site.handle(group.first))
             self._load(policy, group)
-            if policy.refresh_s is not None:
-                every = max(1, round(policy.refresh_s / self.site.tick_s))
-                tick = int(self.site.memory.get("tick"))
-                self._refreshes.append(_Refresh(policy, group, every, tick + every))
+            self._refresh_later(policy, group, self.site.handle(group.first))
             return
         for copy, index in enumerate(group.indices):
             one = policy if copy == 0 else group.spec.policy()
             handle = self.site.handle(index)
             start = getattr(one, "start", None)
             if start is not None:
-                self.site.now.now_s = self._start_s(group.spec)
+                self._look_ahead_from(group.spec)
                 start(handle)
             self._ticks.append((one.tick, handle))
+            if isinstance(one, BuiltInPolicy):
+                self._refresh_later(one, group, handle)
 
-    def _start_s(self, spec: AppSpec) -> float:
-        """When a policy looks ahead for the first time: at its workload's start, or now."""
-        now_s = self.site.start_s + self.site.memory.get("tick") * self.site.tick_s
-        start_s = getattr(spec.workload, "start_s", now_s)
-        return max(now_s, start_s)
+    def _refresh_later(self, policy: BuiltInPolicy, group: Group, handle: VirtualEnergySystem) -> None:
+        if policy.refresh_s is not None:
+            every = max(1, round(policy.refresh_s / self.site.tick_s))
+            tick = int(self.site.memory.get("tick"))
+            self._refreshes.append(_Refresh(policy, group, handle, every, tick + every))
+
+    def _look_ahead_from(self, spec: AppSpec) -> None:
+        """A policy looks ahead for the first time from its workload's start, or from now if that has passed."""
+        now = self.site.now
+        tick = int(self.site.memory.get("tick"))
+        start_s = getattr(spec.workload, "start_s", -INFINITY)
+        ahead = (start_s - self.site.start_s) / now.tick_s
+        now.tick = max(tick, math.floor(ahead)) if ahead > tick else tick
 
     def _load(self, policy: BuiltInPolicy, group: Group) -> None:
         memory = self.site.memory
@@ -204,8 +222,9 @@ class Loop:
     def _refresh(self, tick: int) -> None:
         for refresh in self._refreshes:
             if tick >= refresh.next_tick:
-                refresh.policy.start(self.site.handle(refresh.group.first))
-                self._load(refresh.policy, refresh.group)
+                refresh.policy.start(refresh.handle)
+                if not self._in_python:
+                    self._load(refresh.policy, refresh.group)
                 refresh.next_tick = tick + refresh.every_ticks
         self._schedule_refresh()
 

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 from ecovisor.engine import columns, kernel
 
+_TICK, _INTENSITY = columns.SITE.index("tick"), columns.SITE.index("intensity_g_per_kwh")
+
 #: Below this many app-ticks, plain Python finishes before compiled code is loaded.
 COMPILED_FROM_APP_TICKS = 100_000
 
@@ -31,6 +33,10 @@ class Memory(Protocol):
 
     def set(self, name: str, value: float) -> None:
         """Set a field of the site's record."""
+        ...
+
+    def clock(self) -> tuple[int, float]:
+        """The number of the coming tick and its carbon intensity. [g/kWh]"""
         ...
 
     def set_array(self, name: str, values: Sequence[float], row: int | None = None) -> None:
@@ -159,6 +165,9 @@ class PlainMemory(_Copying):
     def set(self, name: str, value: float) -> None:
         setattr(self._site, name, float(value))
 
+    def clock(self) -> tuple[int, float]:
+        return int(self._site.tick), self._site.intensity_g_per_kwh  # type: ignore[attr-defined]
+
     def set_array(self, name: str, values: Sequence[float], row: int | None = None) -> None:
         target = getattr(self._site, name)
         target = target if row is None else target[row]
@@ -205,16 +214,24 @@ class CompiledMemory(_Copying):
         self._containers = numpy.zeros(max(containers, 1), columns.container_dtype())
         self._signals = numpy.zeros((columns.FIRST_TRACE, 1))
         self._block: Any = numpy.zeros(1)
+        self._views: dict[tuple[int, str], memoryview] = {}
         self._advance = compiled_advance()
 
     def column(self, tile: int, name: str) -> MutableSequence[float]:
-        return memoryview(self._tiles[tile][name])  # type: ignore[return-value]
+        view = self._views.get((tile, name))
+        if view is None:  # one view for all apps of a tile: a thousand policies then fit in the cache
+            view = self._views[tile, name] = memoryview(self._tiles[tile][name])
+        return view  # type: ignore[return-value]
 
     def get(self, name: str) -> float:
         return float(self._fields[self._index[name]])
 
     def set(self, name: str, value: float) -> None:
         self._fields[self._index[name]] = value
+
+    def clock(self) -> tuple[int, float]:
+        fields = self._fields
+        return int(fields[_TICK]), fields[_INTENSITY]
 
     def set_array(self, name: str, values: Sequence[float], row: int | None = None) -> None:
         target = self._site[name][0] if row is None else self._site[name][0][row]

@@ -85,7 +85,7 @@ class Site:
         self.signals = signals
         self.start_s = start_s
         self.tick_s = tick_s
-        self.now = Now(tick_s)
+        self.now = Now(start_s, tick_s)
         self.recorder = Recorder(sink, keep_s=history_s, start_s=start_s, tick_s=tick_s)
         self.groups: list[Group] = []
         self.handles: dict[int, VirtualEnergySystem] = {}
@@ -297,6 +297,7 @@ class Site:
             self.recorder.sink.write_event(Event(begin_s, SITE_APP, "gap", detail))
         self.start_s += duration_s
         self.recorder.start_s += duration_s
+        self.now.start_s += duration_s
         self.memory.set("start_s", self.start_s)
 
     def _tell(self, kind: str, name: str, detail: str = "") -> None:

@@ -48,14 +48,19 @@ _COLUMNS = (
 class Now:
     """What every app of a site knows of the coming tick; the loop's callback keeps it current."""
 
-    __slots__ = ("hours_h", "intensity_g_per_kwh", "now_s", "tick", "tick_s")
+    __slots__ = ("hours_h", "intensity_g_per_kwh", "start_s", "tick", "tick_s")
 
-    def __init__(self, tick_s: float) -> None:
+    def __init__(self, start_s: float, tick_s: float) -> None:
         self.tick = 0
-        self.now_s = 0.0
+        self.start_s = start_s
         self.tick_s = tick_s
         self.hours_h = tick_s / 3600.0
         self.intensity_g_per_kwh = float("nan")
+
+    @property
+    def now_s(self) -> float:
+        """Start of the coming tick. [s since the epoch]"""
+        return self.start_s + self.tick * self.tick_s
 
 
 class VirtualEnergySystem:
@@ -261,8 +266,9 @@ class VirtualEnergySystem:
             ceiling_w = self._budget.ceiling_w(self._carbon_total_g[self._i], intensity, solar_w, self._now.hours_h)
             cap_w = min(cap_w, ceiling_w)
         self._app_cap_w[self._i] = cap_w
+        # Import is shared in proportion to power, so beside others that draw more a container's part of the solar is not certain.
+        own_solar_w = solar_w if len(self._containers.ids) == 1 else 0.0
         for container_id, rate_g_per_h in self._rates.items():
-            own_solar_w = solar_w * self._containers.cores_ratio(container_id)
             self._containers.set_ceiling_w(container_id, rate_ceiling_w(rate_g_per_h, intensity, own_solar_w))
 
     def _subscribed(self) -> Subscriptions:
