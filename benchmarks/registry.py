@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ecovisor.model.errors import SettingsError
@@ -107,7 +108,7 @@ def run(names: list[str], progress: Callable[[str], None]) -> dict[str, Any]:
 def _measure(function: str) -> dict[str, float]:
     """One measurement in a process of its own."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("COV")}
-    environment["PYTHONPATH"] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
+    environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
     done = subprocess.run(
         [sys.executable, "-c", _MEASURE, function], check=True, stdout=subprocess.PIPE, text=True, env=environment
     )
@@ -117,7 +118,7 @@ def _measure(function: str) -> dict[str, float]:
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as info:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as info:
             names = [line.split(":", 1)[1].strip() for line in info if line.startswith("model name")]
         return names[0] if names else platform.machine()
     except OSError:

@@ -45,9 +45,9 @@ def site_of(
     signals = Signals(solar_w=solar, carbon_intensity_g_per_kwh=carbon)
     site = Site(physical, signals, start_s=0.0, tick_s=60.0, sink=sink, history_s=history_s, compiled=True)
     sizes = [apps // len(policies) + (1 if k < apps % len(policies) else 0) for k in range(len(policies))]
-    for k, (size, policy) in enumerate(zip(sizes, policies, strict=True)):
-        share = 0.98 / apps
-        site.join(
+    share = 0.98 / apps
+    site.join(
+        *(
             AppSpec(
                 name=f"app{k}",
                 shares=AppShares(share, share, share, share),
@@ -55,8 +55,9 @@ def site_of(
                 policy=policy,
                 count=size,
             )
+            for k, (size, policy) in enumerate(zip(sizes, policies, strict=True))
         )
-    site.distribute_initial_level()
+    )
     return site
 
 

@@ -198,9 +198,8 @@ def build_site(
         solar_peak_w=max(signals.solar_w, default=0.0),
     )
     site = Site(physical, signals, start_s=interval.start_s, tick_s=interval.tick_s, sink=sink, compiled=compiled)
-    for k, app in enumerate(scenario.apps):
-        site.join(_specification(app, f"apps[{k}]", scenario, folder, interval, agnostic))
-    site.distribute_initial_level()
+    site.join(*(_specification(app, f"apps[{k}]", scenario, folder, interval, agnostic) for k, app in enumerate(scenario.apps)))
+    site.begin()
     return site
 
 
@@ -356,9 +355,8 @@ def _run_info(scenario: Scenario, site: Site, loaded: _Loaded) -> dict[str, obje
     battery = site.physical.battery
     initial: dict[str, object] = {}
     shares: dict[str, object] = {}
-    for group in (*site.groups, site.own_group):
-        for copy in range(group.spec.count):
-            index = site.app_count if group is site.own_group else group.first + copy
+    for group in site.all_groups:
+        for copy, index in enumerate(group.indices):
             name = group.spec.name_of(copy)
             shares[name] = asdict(group.spec.shares)
             initial[name] = {

@@ -15,7 +15,7 @@ from ecovisor.ports import ContainerInfo
 from ecovisor.workloads.containers import group_power_w
 
 if TYPE_CHECKING:
-    from ecovisor.engine.site import Site
+    from ecovisor.engine.arrangement import Arrangement
 
 INFINITY = float("inf")
 
@@ -36,7 +36,7 @@ class _Container:
 class Containers:
     """The containers of one app."""
 
-    def __init__(self, site: Site, index: int) -> None:
+    def __init__(self, site: Arrangement, index: int) -> None:
         self._site = site
         self._index = index
         group = site.group_of(index)
@@ -50,7 +50,7 @@ class Containers:
         self._tile, self._i = self._site.place(index)
         column = self._site.memory.column
         self._first = int(column(self._tile, "first_container")[self._i])
-        self._capacity = self._site.slots_of(index)
+        self._capacity = self._site.group_of(index).container_slots
         self._store()
 
     def _find(self, container_id: str) -> _Container:
@@ -94,14 +94,14 @@ class Containers:
         _check_cores("add_container", cores)
         self._made += 1
         self._items.append(_Container(f"c{self._made}", cores))
-        self._site.containers_changed(self._index)
+        self._site.containers_changed()
         self._store()
         return self._items[-1].id
 
     def remove(self, container_id: str) -> None:
         """See `ports.VirtualEnergy.remove_container`."""
         self._items.remove(self._find(container_id))
-        self._site.containers_changed(self._index)
+        self._site.containers_changed()
         self._store()
 
     def resize(self, container_id: str, cores: float) -> None:

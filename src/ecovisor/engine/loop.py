@@ -76,7 +76,7 @@ class Loop:
         self._last_tick = until_tick
         first_tick = int(site.memory.get("tick"))
         arranged = site.memory
-        site.use((site.app_count + 1) * (until_tick - first_tick))
+        site.prepare((site.app_count + 1) * (until_tick - first_tick))
         if site.memory is not arranged:
             site.attach_recorder()
         self._forget_who_left()

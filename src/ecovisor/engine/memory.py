@@ -51,12 +51,20 @@ class Memory(Protocol):
         """Set a container's record."""
         ...
 
+    def set_containers(self, first: int, count: int, step: int, cores: float) -> None:
+        """Set ``count`` records, ``step`` apart: uncapped."""
+        ...
+
     def set_signals(self, signals: Sequence[array[float]]) -> None:
         """Set the signals, one value a tick each."""
         ...
 
-    def fill(self, first: int, count: int, name: str, value: float) -> None:
-        """Set a column of the apps numbered from ``first``."""
+    def fill(self, first: int, count: int, name: str, value: float, step: float = 0.0) -> None:
+        """Set a column of the apps numbered from ``first``: to ``value``, ``value + step``, …"""
+        ...
+
+    def values(self, first: int, count: int, name: str) -> Sequence[float]:
+        """A copy of a column of the apps numbered from ``first``."""
         ...
 
     def copy_site(self, other: Memory) -> None:
@@ -90,11 +98,15 @@ class _Copying:
     def column(self, tile: int, name: str) -> MutableSequence[float]:
         raise AssertionError("implemented by both memories")
 
-    def fill(self, first: int, count: int, name: str, value: float) -> None:
+    def fill(self, first: int, count: int, name: str, value: float, step: float = 0.0) -> None:
         for tile, begin, end in _spans(first, count):
             column = self.column(tile, name)
             for lane in range(begin, end):
                 column[lane] = value
+                value += step
+
+    def values(self, first: int, count: int, name: str) -> Sequence[float]:
+        return [value for tile, begin, end in _spans(first, count) for value in self.column(tile, name)[begin:end]]
 
     def copy_site(self, other: Memory) -> None:
         for name in columns.SITE:
@@ -128,18 +140,6 @@ def _spans(first: int, count: int) -> list[tuple[int, int, int]]:
         spans.append((tile, lane, lane + part))
         first, count = first + part, count - part
     return spans
-
-
-def _spans_of_many(first: int, count: int) -> list[tuple[slice, int, int]]:
-    """The same with whole tiles in one slice."""
-    spans = _spans(first, min(count, columns.TILE - first % columns.TILE))
-    done = spans[0][2] - spans[0][1]
-    begin = (first + done) // columns.TILE
-    whole, rest = divmod(count - done, columns.TILE)
-    many = [(slice(tile, tile + 1), begin_lane, end_lane) for tile, begin_lane, end_lane in spans]
-    many.append((slice(begin, begin + whole), 0, columns.TILE))
-    many.append((slice(begin + whole, begin + whole + 1), 0, rest))
-    return [span for span in many if span[1] < span[2]]
 
 
 class PlainMemory(_Copying):
@@ -180,6 +180,10 @@ class PlainMemory(_Copying):
     def set_container(self, slot: int, cores: float, cap_w: float) -> None:
         self._containers[slot].cores = cores
         self._containers[slot].cap_w = cap_w
+
+    def set_containers(self, first: int, count: int, step: int, cores: float) -> None:
+        for slot in range(first, first + count * step, max(step, 1)):
+            self.set_container(slot, cores, float("inf"))
 
     def set_signals(self, signals: Sequence[array[float]]) -> None:
         self._signals = signals
@@ -241,9 +245,26 @@ class CompiledMemory(_Copying):
         values = self._site[name][0]
         return [float(value) for value in (values if row is None else values[row])]
 
-    def fill(self, first: int, count: int, name: str, value: float) -> None:
-        for tile, begin, end in _spans(first, count) if count <= columns.TILE else _spans_of_many(first, count):
-            self._tiles[name][tile, begin:end] = value
+    def fill(self, first: int, count: int, name: str, value: float, step: float = 0.0) -> None:
+        rising = self._numpy.arange(columns.TILE) * step
+        for tile, begin, end in _spans(first, count):
+            self._tiles[name][tile, begin:end] = rising[: end - begin] + value if step else value
+            value += step * (end - begin)
+
+    def values(self, first: int, count: int, name: str) -> Sequence[float]:
+        parts = [self._tiles[name][tile, begin:end] for tile, begin, end in _spans(first, count)]
+        joined: Any = self._numpy.concatenate(parts)
+        return joined  # type: ignore[no-any-return]
+
+    def copy_apps(self, other: Memory, source: int, target: int, count: int) -> None:
+        for name in columns.COLUMNS:
+            values = other.values(source, count, name)
+            for tile, begin, end in _spans(target, count):
+                done = tile * columns.TILE + begin - target
+                self._tiles[name][tile, begin:end] = values[done : done + end - begin]
+
+    def set_containers(self, first: int, count: int, step: int, cores: float) -> None:
+        self._containers[first : first + count * step : max(step, 1)] = (cores, float("inf"))
 
     def set_container(self, slot: int, cores: float, cap_w: float) -> None:
         self._containers[slot] = (cores, cap_w)
@@ -266,6 +287,9 @@ class CompiledMemory(_Copying):
             self._advance(self._site, self._tiles, self._columns, self._signals, self._containers, self._block, pointer.address)
         )
 
+
+#: Makes a memory: apps of each tile, container records.
+MemoryKind = Callable[[Sequence[int], int], Memory]
 
 _COMPILED: list[Any] = []
 

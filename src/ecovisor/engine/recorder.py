@@ -94,12 +94,10 @@ class Recorder:
         self._levels: dict[str, tuple[float, float]] = {}
         self._intensity_column = SITE_RECORDED.index("intensity_g_per_kwh")
 
-    def attach(
-        self, memory: Memory, apps: Sequence[str], containers: Sequence[tuple[int, str, int]], slots: int, tick: int
-    ) -> None:
+    def attach(self, memory: Memory, apps: Sequence[str], containers: Sequence[tuple[int, str, int]], slots: int) -> None:
         """Prepare a memory's block; the one before must have been flushed."""
         self._memory = memory
-        self._first_tick = tick
+        self._first_tick = int(memory.get("tick"))
         layout = Layout(apps, containers, slots, 1)
         rows = max(1, min(MAX_ROWS, BLOCK_FLOATS // layout.width))
         self._layout = Layout(apps, containers, slots, rows)

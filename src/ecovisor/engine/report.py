@@ -27,16 +27,15 @@ _FLOWS = (
 
 def app_summaries(site: Site) -> list[AppSummary]:
     """One for each group of copies, `_site` last."""
-    return [app_summary(site, group) for group in (*site.groups, site.own_group)]
+    return [app_summary(site, group) for group in site.all_groups]
 
 
 def app_summary(site: Site, group: Group) -> AppSummary:
     """Sums over the copies of a group."""
     spec = group.spec
-    indices = [site.app_count] if group is site.own_group else list(group.indices)
 
     def total(column: str) -> float:
-        return math.fsum(site.get(index, column) for index in indices)
+        return math.fsum(site.values(group, column))
 
     energy_wh = {f"{flow}_wh": total(f"{flow}_total_wh") for flow in _FLOWS}
     used_wh = energy_wh["solar_to_load_wh"] + energy_wh["battery_discharge_wh"] + energy_wh["grid_to_load_wh"]
@@ -44,12 +43,9 @@ def app_summary(site: Site, group: Group) -> AppSummary:
     capacity_wh = total("capacity_wh")
     work = spec.workload
     batch = isinstance(work, BatchJob)
-    completed_s = max(site.get(index, "completed_s") for index in indices) if batch else math.nan
-    complete = (
-        batch
-        and completed_s == completed_s
-        and all(site.get(index, "completed_s") == site.get(index, "completed_s") for index in indices)
-    )
+    ends_s = site.values(group, "completed_s") if batch else [math.nan]
+    complete = not any(end_s != end_s for end_s in ends_s)
+    completed_s = float(max(ends_s))
     return AppSummary(
         app=spec.name,
         count=spec.count,

@@ -1,7 +1,7 @@
 """The handle that a policy drives its app by, in process: `ports.VirtualEnergy` on the columns of a tile.
 
 Getters and setters are an index into a column, so that a policy for each of a thousand apps costs microseconds a tick. What is built on
-them (Table 2, budgets, notifications) is in `library`; who owns the columns is `ecovisor.engine.site`.
+them (Table 2, budgets, notifications) is in `library`; who owns the columns is `arrangement`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ecovisor.model.series import Series
 from ecovisor.ports import ContainerInfo
 
 if TYPE_CHECKING:
-    from ecovisor.engine.site import Site
+    from ecovisor.engine.arrangement import Arrangement
 
 INFINITY = float("inf")
 
@@ -102,7 +102,7 @@ class VirtualEnergySystem:
     _cores: MutableSequence[float]
     _asked_w: MutableSequence[float]
 
-    def __init__(self, site: Site, index: int, name: str, now: Now) -> None:
+    def __init__(self, site: Arrangement, index: int, name: str, now: Now) -> None:
         self.name = name
         self.metrics: Mapping[str, float] = {}
         self._site = site
@@ -214,7 +214,7 @@ class VirtualEnergySystem:
             return self._carbon_total_g[self._i]
         values = self.history(
             "carbon_g",
-            self._site.start_s if start_s is None else start_s,
+            self._now.start_s if start_s is None else start_s,
             self._now.now_s if end_s is None else end_s,
         ).values
         return float(sum(values))
