@@ -23,10 +23,7 @@ run: install  ## simulate the bundled scenario and show what happened
 	$(BIN)/ecovisor simulate edge-site --out runs/edge-site --overwrite
 
 test: install lint  ## style, types, import contracts, and the tests with coverage
-	$(BIN)/coverage erase
-	$(BIN)/python -m coverage run -m pytest -n 2 --dist worksteal -m "not slow and not live"
-	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report --skip-covered --show-missing=false
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not live" --cov --cov-report=term:skip-covered
 	$(BIN)/python scripts/coverage_floor.py
 
 lint: install

@@ -131,6 +131,7 @@ def test_bench_runs_the_registry_of_the_checkout(
     monkeypatch.setattr(bench_verb, "REGISTRY", registry)
     assert "bench: the benchmarks are part of the source" in failed(["bench"], capsys)
     registry.parent.mkdir()
+    (registry.parent / "__init__.py").touch()
     registry.write_text(
         "def run(cases, progress):\n    progress('measuring')\n    return {'ratios': dict.fromkeys(cases, 2.5)}\n", "utf-8"
     )
