@@ -33,12 +33,12 @@ def main(overrides: Sequence[str] = ()) -> int:
     if not (data / "carbon").is_dir():
         print("set ECOVISOR_DATA to the folder that holds carbon/", file=sys.stderr)
         return 2
-    print(f"{'':<9}" + "".join(f"{grid:>12}   kg    agnostic" for grid in GRIDS))
+    print(f"{'app':<9}" + "".join(f"{grid:>14} [kg]   against agnostic" for grid in GRIDS))
     for lines in zip(*(apps_on(grid, data, overrides) for grid in GRIDS), strict=True):
         row = f"{lines[0].app:<9}"
         for app in lines:
             agnostic_g = app.baseline_carbon_g or app.carbon_g
-            row += f"{app.carbon_g / 1000:>17.2f} {app.carbon_g / agnostic_g - 1:>+11.1%}"
+            row += f"{app.carbon_g / 1000:>19.2f} {app.carbon_g / agnostic_g - 1:>+18.1%}"
         print(row)
     return 0
 
