@@ -66,6 +66,7 @@ STATE = (
     "charge_rate_w",  # setting, as asked
     "solar_share_ratio",
     "buffer_wh",  # solar collected in the tick before
+    "start_level_wh",  # after self-discharge, while a tick is settled
     "acceptance_w",  # charge that the battery would still take from others
     # containers
     "first_container",
@@ -122,6 +123,7 @@ SITE = (
     "rows",
     "container_slots",
     "recording",  # 1: write rows
+    "working_copy",  # 1: settle in a copy of each tile
     "keep",  # 1: every tick's flows are read by somebody
     "tile_count",
     "app_count",  # with `_site`

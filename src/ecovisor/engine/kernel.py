@@ -18,10 +18,10 @@ from ecovisor.engine.columns import (
     SOLAR,
 )
 from ecovisor.engine.demand import container_cap_w, container_weight, decide_tile, progress_tile, request_tile
+from ecovisor.engine.settling import settle_tile
 from ecovisor.physics.battery import snapped_level_wh
-from ecovisor.physics.carbon import imported_carbon_g, released_carbon_g
-from ecovisor.physics.settlement import charge_rate_in_force_w, settle
-from ecovisor.physics.sharing import acceptance_w, metered_flows, netting, part_ratio
+from ecovisor.physics.settlement import charge_rate_in_force_w
+from ecovisor.physics.sharing import metered_flows, netting, part_ratio
 
 #: Why the loop calls back into Python.
 WAKE, FULL_BLOCK = 0, 1
@@ -37,7 +37,7 @@ def advance(site_state: Any, tiles: Any, columns: Any, signals: Any, containers:
 
     Args:
         site_state: sequence with the site's record alone (see `columns.SITE`).
-        tiles: tiles of apps; `_site` alone in the last.
+        tiles: tiles of apps, then `_site` alone in one, then one to work in (see `settling`).
         columns: the same memory as ``columns[tile][column][app]``.
         signals: ``signals[signal][tick]``: `SOLAR`, `INTENSITY`, `PRICE`, then the traces of workloads.
         containers: records with the ``cores`` (0: suspended) and ``cap_w`` of every container.
@@ -74,6 +74,8 @@ def run_tick(site: Any, tiles: Any, columns: Any, signals: Any, containers: Any,
     begin_tick(site, signals)
     clear_sums(site)
     last = int(site.tile_count) - 1
+    work = tiles[last + 1]
+    copying = site.working_copy > 0.0
     for k in range(last + 1):
         tile = tiles[k]
         count = int(tile.count)
@@ -82,7 +84,7 @@ def run_tick(site: Any, tiles: Any, columns: Any, signals: Any, containers: Any,
         elif site.has_policies > 0.0:
             decide_tile(tile, count, site)
         request_tile(tile, count, site, signals, containers)
-        settle_tile(tile, count, site)
+        settle_tile(tile, work if copying else tile, count, site, copying)
         progress_tile(tile, count, site, containers)
     if site.sum_excess_w > 0.0:
         dispatch_excess(site, tiles)
@@ -117,139 +119,6 @@ def own_demand_w(site: Any) -> float:
     if spare_cores <= 0.0:
         return float(site.overhead_w)
     return float(site.overhead_w + spare_cores / site.server_cores * site.power_curve_w[0])
-
-
-def settle_tile(tile: Any, count: int, site: Any) -> None:
-    """Settle every app of a tile as if it were alone; excess solar counts as curtailed until `dispatch_excess`.
-
-    Flows are stored where somebody will read them: a recorder, a policy (``site.keep``), or whoever looks after the last tick.
-    """
-    hours_h = site.hours_h
-    charge_efficiency = site.charge_efficiency
-    discharge_efficiency = site.discharge_efficiency
-    loss_ratio = site.loss_ratio
-    intensity = site.intensity_g_per_kwh
-    known = intensity == intensity
-    price = site.price_per_kwh / 1000.0
-    collected_wh = site.solar_collected_w * hours_h
-    priced = price != 0.0
-    sharing = site.buffer_wh > 0.0 and (site.first_excess_policy == SHARE or site.second_excess_policy == SHARE)  # noqa: PLR1714
-    keep = site.keep > 0.0 or site.tick + 1.0 >= site.last_tick
-    solar_sum = demand_sum = unserved_sum = charge_sum = discharge_sum = 0.0
-    import_sum = excess_sum = acceptance_sum = level_sum = 0.0
-    for i in range(count):
-        demand_w = tile.demand_w[i]
-        solar_w = tile.buffer_wh[i] / hours_h
-        level_wh = tile.battery_level_wh[i]
-        capacity_wh = tile.capacity_wh[i]
-        rate_w = charge_rate_in_force_w(tile.charge_rate_w[i], level_wh, capacity_wh)
-        (
-            solar_to_load_w,
-            solar_to_battery_w,
-            battery_discharge_w,
-            grid_to_load_w,
-            grid_to_battery_w,
-            unserved_w,
-            excess_w,
-            self_discharge_wh,
-            drawn_wh,
-            level_after_wh,
-        ) = settle(
-            demand_w,
-            solar_w,
-            level_wh,
-            capacity_wh,
-            rate_w,
-            tile.max_discharge_w[i],
-            tile.charge_limit_w[i],
-            tile.discharge_limit_w[i],
-            tile.grid_limit_w[i],
-            charge_efficiency,
-            discharge_efficiency,
-            loss_ratio,
-            hours_h,
-        )
-        charge_w = solar_to_battery_w + grid_to_battery_w
-        import_w = grid_to_load_w + grid_to_battery_w
-
-        released_g = released_carbon_g(tile.stored_carbon_g[i], drawn_wh, level_wh - self_discharge_wh, level_after_wh)
-        stored_g = tile.stored_carbon_g[i] - released_g
-        carbon_g = imported_carbon_g(import_w, hours_h, intensity)
-        on_use_g = released_g
-        if known:
-            on_use_g += imported_carbon_g(grid_to_load_w, hours_h, intensity)
-            stored_g += imported_carbon_g(grid_to_battery_w, hours_h, intensity)
-            tile.carbon_total_g[i] += carbon_g
-        else:
-            tile.unknown_carbon_total_wh[i] += import_w * hours_h
-        if sharing:
-            accepted_w = acceptance_w(
-                level_wh - self_discharge_wh,
-                capacity_wh,
-                charge_w,
-                battery_discharge_w,
-                tile.charge_limit_w[i],
-                charge_efficiency,
-                hours_h,
-            )
-            tile.acceptance_w[i] = accepted_w
-            acceptance_sum += accepted_w
-
-        tile.unserved_w[i] = unserved_w
-        tile.curtailed_w[i] = excess_w
-        tile.battery_level_wh[i] = level_after_wh
-        tile.stored_carbon_g[i] = stored_g
-        tile.charge_rate_w[i] = charge_rate_in_force_w(rate_w, level_after_wh, capacity_wh)
-        tile.buffer_wh[i] = tile.solar_share_ratio[i] * collected_wh
-        if keep:
-            tile.solar_w[i] = solar_w
-            tile.solar_to_load_w[i] = solar_to_load_w
-            tile.solar_to_battery_w[i] = solar_to_battery_w
-            tile.battery_discharge_w[i] = battery_discharge_w
-            tile.grid_to_load_w[i] = grid_to_load_w
-            tile.grid_to_battery_w[i] = grid_to_battery_w
-            tile.exported_w[i] = 0.0
-            tile.shared_w[i] = 0.0
-            tile.received_w[i] = 0.0
-            tile.self_discharge_wh[i] = self_discharge_wh
-            tile.carbon_g[i] = carbon_g
-            tile.carbon_on_use_g[i] = on_use_g
-            tile.charge_rate_in_force_w[i] = rate_w
-
-        # A sum is touched only where something is added: for a million apps, memory is what a tick waits for.
-        tile.grid_to_load_total_wh[i] += grid_to_load_w * hours_h
-        tile.carbon_on_use_total_g[i] += on_use_g
-        if solar_w > 0.0:
-            tile.solar_to_load_total_wh[i] += solar_to_load_w * hours_h
-            tile.solar_to_battery_total_wh[i] += solar_to_battery_w * hours_h
-        if battery_discharge_w > 0.0:
-            tile.battery_discharge_total_wh[i] += battery_discharge_w * hours_h
-        if grid_to_battery_w > 0.0:
-            tile.grid_to_battery_total_wh[i] += grid_to_battery_w * hours_h
-        if unserved_w > 0.0:
-            tile.unserved_total_wh[i] += unserved_w * hours_h
-        if self_discharge_wh > 0.0:
-            tile.self_discharge_total_wh[i] += self_discharge_wh
-        if priced:
-            tile.cost_total[i] += import_w * hours_h * price
-
-        solar_sum += solar_w
-        demand_sum += demand_w
-        unserved_sum += unserved_w
-        charge_sum += charge_w
-        discharge_sum += battery_discharge_w
-        import_sum += import_w
-        excess_sum += excess_w
-        level_sum += level_after_wh
-    site.sum_solar_w += solar_sum
-    site.sum_demand_w += demand_sum
-    site.sum_unserved_w += unserved_sum
-    site.sum_charge_w += charge_sum
-    site.sum_discharge_w += discharge_sum
-    site.sum_import_w += import_sum
-    site.sum_excess_w += excess_sum
-    site.sum_acceptance_w += acceptance_sum
-    site.sum_level_wh += level_sum
 
 
 def dispatch_excess(site: Any, tiles: Any) -> None:

@@ -110,7 +110,8 @@ class _Copying:
 
     def copy_site(self, other: Memory) -> None:
         for name in columns.SITE:
-            self.set(name, other.get(name))
+            if name != "working_copy":
+                self.set(name, other.get(name))
         for name, shape in columns.SITE_ARRAYS.items():
             rows: list[int | None] = [None] if len(shape) == 1 else list(range(shape[0]))
             for row in rows:
@@ -148,7 +149,7 @@ class PlainMemory(_Copying):
     compiled = False
 
     def __init__(self, counts: Sequence[int], containers: int) -> None:
-        self._tiles = [columns.Tile(count) for count in counts]
+        self._tiles = [columns.Tile(count) for count in (*counts, 0)]
         self._columns = [[getattr(tile, name) for name in columns.RECORDED] for tile in self._tiles]
         self._site = columns.SiteState()
         self._containers = [columns.ContainerState() for _ in range(containers)]
@@ -207,12 +208,13 @@ class CompiledMemory(_Copying):
         import numpy
 
         self._numpy = numpy
-        self._tiles = numpy.zeros(len(counts), columns.tile_dtype())
-        self._tiles["count"] = counts
+        self._tiles = numpy.zeros(len(counts) + 1, columns.tile_dtype())
+        self._tiles["count"][:-1] = counts
         width = len(columns.COLUMNS)
-        flat = self._tiles.view(numpy.float64).reshape(len(counts), -1)
-        self._columns = flat[:, : width * columns.TILE].reshape(len(counts), width, columns.TILE)
+        flat = self._tiles.view(numpy.float64).reshape(len(counts) + 1, -1)
+        self._columns = flat[:, : width * columns.TILE].reshape(len(counts) + 1, width, columns.TILE)
         self._site = numpy.zeros(1, columns.site_dtype())
+        self._site["working_copy"] = 1.0
         self._fields: Any = memoryview(self._site.view(numpy.float64))  # type: ignore[arg-type]
         self._index = {name: i for i, name in enumerate(columns.SITE)}
         self._containers = numpy.zeros(max(containers, 1), columns.container_dtype())

@@ -111,7 +111,7 @@ def _compile(function: Any, replaced: Mapping[str, Callable[..., Any]], done: di
     copy = types.FunctionType(function.__code__, scope, function.__name__, function.__defaults__)
     copy.__module__ = function.__module__
     copy.__qualname__ = function.__qualname__
-    done[function] = numba.njit(cache=cache, error_model="python")(copy)
+    done[function] = numba.njit(cache=cache, error_model="numpy")(copy)
     return done[function]
 
 
