@@ -98,6 +98,24 @@ def test_sun_and_battery_save_and_arbitrage_beside_the_sun_does_not(capsys: pyte
     assert saving(apps["both-arbitrage"]) < 0.0
 
 
+def _texts(cell: Any) -> list[str]:
+    """What a cell shows, without pictures, whose bytes depend on fonts."""
+    return [output.get("text") or output["data"]["text/plain"] for output in cell.get("outputs", [])]
+
+
+def test_the_notebook_shows_what_it_computes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))  # the home directory may be none
+    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    committed = nbformat.read(EXAMPLES / "06-notebook" / "two_days.ipynb", as_version=4)
+    again = nbformat.read(EXAMPLES / "06-notebook" / "two_days.ipynb", as_version=4)
+    nbclient.NotebookClient(again, timeout=120, kernel_name="python3").execute()
+    shown = [_texts(cell) for cell in committed.cells if cell.cell_type == "code"]
+    assert shown == [_texts(cell) for cell in again.cells if cell.cell_type == "code"]
+    assert all(shown), "committed as executed, each cell with its output"
+
+
 @needs_data
 def test_waiting_helps_more_in_california_than_in_germany() -> None:
     compare = load(EXAMPLES / "03-california-against-germany" / "compare.py")
