@@ -129,13 +129,19 @@ def simulate(
         ticks=interval.ticks,
         apps=apps,
         site=site_summary(site, initial_level_wh),
-        signals={name: f"{one.series.quality}: {one.series.origin}" for name, one in loaded.by_name.items()},
+        signals={name: _told(one) for name, one in loaded.by_name.items()},
         notes=loaded.notes + _site_notes(site) + _unmet_notes(apps),
     )
     return Result(summary, info)
 
 
 # -- signals
+
+
+def _told(one: LoadedSignal) -> str:
+    """A signal's quality and origin, the quality first and once."""
+    quality, origin = str(one.series.quality), one.series.origin
+    return origin if origin.startswith(quality) else f"{quality}: {origin}"
 
 
 def _load_signals(scenario: Scenario, folder: Path, interval: Interval) -> _Loaded:

@@ -239,7 +239,7 @@ class VirtualEnergy(Protocol):
         ...
 
     def set_app_powercap(self, cap_w: float) -> None:
-        """Cap the app as a whole: each container gets its part by cores. [W]"""
+        """Cap the app as a whole: together its containers draw no more. [W]"""
         ...
 
     # Past and future

@@ -138,10 +138,8 @@ class Containers:
             self._store()
 
     def cap_in_force_w(self, container_id: str) -> float:
-        """The container's own cap, or its part of the cap on the app. [W]"""
-        item = self._find(container_id)
-        part_w = self._site.memory.column(self._tile, "app_cap_w")[self._i] * self.cores_ratio(container_id)
-        return min(item.limit_w, part_w) if part_w == part_w else item.limit_w
+        """The container's own cap, or the one on the whole app if that is lower. [W]"""
+        return min(self._find(container_id).limit_w, self._site.memory.column(self._tile, "app_cap_w")[self._i])
 
     def cores_ratio(self, container_id: str) -> float:
         """The container's part of the running cores. [1]"""

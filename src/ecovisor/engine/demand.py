@@ -119,13 +119,8 @@ def container_weight(tile: Any, i: int, c: int, site: Any, containers: Any) -> f
 
 
 def container_cap_w(tile: Any, i: int, c: int, containers: Any) -> float:
-    """The cap in force on container ``c``: its own, or its part by cores of the cap on the whole group. [W]"""
-    cap_w = containers[c].cap_w
-    if tile.cores[i] > 0.0:
-        part_w = tile.app_cap_w[i] * (containers[c].cores / tile.cores[i]) if containers[c].cores > 0.0 else 0.0
-        if part_w < cap_w:
-            return float(part_w)
-    return float(cap_w)
+    """The cap in force on container ``c``: its own, or the one on the whole app if that is lower. [W]"""
+    return float(containers[c].cap_w if containers[c].cap_w < tile.app_cap_w[i] else tile.app_cap_w[i])
 
 
 def request_batch(tile: Any, i: int, cores: float, site: Any, containers: Any) -> None:

@@ -183,8 +183,7 @@ class Loop:
         if isinstance(policy, CarbonAgnostic):
             return
         if isinstance(policy, BuiltInPolicy) and not self._in_python:
-            self._look_ahead_from(group.spec)
-            policy.start(self.site.handle(group.first))
+            self._start(policy.start, group.spec, self.site.handle(group.first))
             self._load(policy, group)
             self._refresh_later(policy, group, self.site.handle(group.first))
             return
@@ -193,8 +192,7 @@ class Loop:
             handle = self.site.handle(index)
             start = getattr(one, "start", None)
             if start is not None:
-                self._look_ahead_from(group.spec)
-                start(handle)
+                self._start(start, group.spec, handle)
             self._ticks.append((one.tick, handle))
             if isinstance(one, BuiltInPolicy):
                 self._refresh_later(one, group, handle)
@@ -205,13 +203,17 @@ class Loop:
             tick = int(self.site.memory.get("tick"))
             self._refreshes.append(_Refresh(policy, group, handle, every, tick + every))
 
-    def _look_ahead_from(self, spec: AppSpec) -> None:
+    def _start(self, start: Callable[[Any], None], spec: AppSpec, handle: VirtualEnergySystem) -> None:
         """A policy looks ahead for the first time from its workload's start, or from now if that has passed."""
         now = self.site.now
         tick = int(self.site.memory.get("tick"))
         start_s = getattr(spec.workload, "start_s", -INFINITY)
         ahead = (start_s - self.site.start_s) / now.tick_s
-        now.tick = max(tick, math.floor(ahead)) if ahead > tick else tick
+        now.tick = math.floor(ahead) if ahead > tick else tick
+        try:
+            start(handle)
+        except Exception as error:
+            raise PolicyError(handle.name, now.tick, iso_utc(now.now_s), error) from error
 
     def _load(self, policy: BuiltInPolicy, group: Group) -> None:
         memory = self.site.memory

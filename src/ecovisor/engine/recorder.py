@@ -14,6 +14,7 @@ from typing import Any
 
 from ecovisor.engine.columns import RECORDED, SITE_RECORDED
 from ecovisor.engine.memory import Memory
+from ecovisor.engine.specification import SITE_APP
 from ecovisor.library.intervals import tick_range
 from ecovisor.model.errors import Infeasible
 from ecovisor.model.series import Quality, Series
@@ -189,6 +190,23 @@ class Recorder:
         return first, values
 
     # -- tables
+
+    def write_gap(self, duration_s: float, flows: Mapping[str, float], site: Mapping[str, float]) -> None:
+        """Write the rows of time that nobody metered: one of `_site`, one of the site; columns that are not given are 0."""
+        memory = self._memory
+        if self.sink is None or memory is None:
+            return
+        begin_s = [self.start_s + memory.get("tick") * self.tick_s]
+        columns: dict[str, Sequence[float]] = {"dt_s": [duration_s]}
+        for name in RECORDED:
+            columns[_RENAMED.get(name, name)] = [flows.get(name, 0.0)]
+            if name == "unserved_w":
+                columns["overdraw_w"] = [0.0]
+            if name == "battery_adjust_wh":
+                columns["carbon_intensity_g_per_kwh"] = [math.nan]
+        self.sink.write(Block("flows", begin_s, {"app": [SITE_APP]}, columns, {"quality": str(Quality.ESTIMATED)}))
+        rows = {name: [site.get(name, 0.0)] for name in _SITE_TABLE}
+        self.sink.write(Block("site", begin_s, {}, {"dt_s": [duration_s], **rows}, {}))
 
     def _write(self, memory: Memory, times_s: list[float]) -> None:
         assert self.sink is not None

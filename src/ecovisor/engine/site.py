@@ -6,6 +6,7 @@ Owns what happens at tick boundaries: joins, leaves, changes of share, derating,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -185,7 +186,9 @@ class Site(Arrangement):
         return sum(changes)
 
     def gap(self, duration_s: float, *, import_wh: float, export_wh: float, solar_wh: float, measured_level_wh: float) -> None:
-        """Account for time that nobody metered: one row of `_site` from the cumulative meters, the battery's change included.
+        """Account for time that nobody metered: one row of `_site` from the cumulative meters.
+
+        The battery's change is booked at the start of the tick that follows, as `adjust_battery` does; carbon is unknown.
 
         Args:
             duration_s: length. [s]
@@ -193,9 +196,9 @@ class Site(Arrangement):
             measured_level_wh: battery level above the line at its end, without the buffer. [Wh]
         """
         self._at_boundary("gap")
-        self.adjust_battery(measured_level_wh)
         self.recorder.flush()
         own = self.app_count
+        hours_h = duration_s / 3600.0
         used_wh = solar_wh - export_wh if solar_wh > export_wh else 0.0
         for column, added in (
             ("grid_to_load_total_wh", import_wh),
@@ -213,6 +216,27 @@ class Site(Arrangement):
         ):
             self.memory.set(name, self.memory.get(name) + added)
         begin_s = self.start_s + self.memory.get("tick") * self.tick_s
+        self.recorder.write_gap(
+            duration_s,
+            {
+                "demand_w": (import_wh + used_wh) / hours_h,
+                "solar_w": solar_wh / hours_h,
+                "solar_to_load_w": used_wh / hours_h,
+                "grid_to_load_w": import_wh / hours_h,
+                "exported_w": (solar_wh - used_wh) / hours_h,
+                "grid_limit_w": INFINITY,
+                "max_discharge_w": INFINITY,
+                "carbon_g": math.nan,
+                **{name: self.get(own, name) for name in ("battery_level_wh", "capacity_wh", "stored_carbon_g")},
+            },
+            {
+                "solar_collected_w": solar_wh / hours_h,
+                "import_w": import_wh / hours_h,
+                "export_w": export_wh / hours_h,
+                "node_power_w": (import_wh + used_wh) / hours_h,
+                **{name: self.memory.get(name) for name in ("buffer_wh", "physical_level_wh", "below_line_wh")},
+            },
+        )
         if self.recorder.sink is not None:
             detail = f"{duration_s:g} s; import {import_wh:g} Wh, export {export_wh:g} Wh, solar {solar_wh:g} Wh"
             self.recorder.sink.write_event(Event(begin_s, SITE_APP, "gap", detail))
@@ -220,6 +244,7 @@ class Site(Arrangement):
         self.recorder.start_s += duration_s
         self.now.start_s += duration_s
         self.memory.set("start_s", self.start_s)
+        self.adjust_battery(measured_level_wh)
 
     def _tell(self, kind: str, name: str, detail: str = "") -> None:
         """Record an event at the start of the coming tick, once the run has begun."""
