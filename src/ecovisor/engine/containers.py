@@ -6,16 +6,13 @@ The same functions that a container platform has (paper, section 3: list, add, r
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ecovisor.engine.columns import BATCH
+from ecovisor.engine.host import Host
 from ecovisor.model.errors import Infeasible, SettingRefused
 from ecovisor.physics.server_power import power_at_w
 from ecovisor.ports import ContainerInfo
 from ecovisor.workloads.containers import group_power_w
-
-if TYPE_CHECKING:
-    from ecovisor.engine.arrangement import Arrangement
 
 INFINITY = float("inf")
 
@@ -36,7 +33,7 @@ class _Container:
 class Containers:
     """The containers of one app."""
 
-    def __init__(self, site: Arrangement, index: int) -> None:
+    def __init__(self, site: Host, index: int) -> None:
         self._site = site
         self._index = index
         group = site.group_of(index)

@@ -33,6 +33,8 @@ class _Refresh:
     policy: BuiltInPolicy
     group: Group
     handle: VirtualEnergySystem
+    inside: bool
+    """Whether the policy itself runs inside the loop."""
     every_ticks: int
     next_tick: int
 
@@ -108,7 +110,7 @@ class Loop:
             raise error
         site.recorder.flush()
         self._look_at(until_tick)
-        self._tell_completed()
+        self._tell_completed(site.start_s + first_tick * site.tick_s)
         if self._progress is not None:
             self._progress(until_tick, until_tick)
 
@@ -180,12 +182,14 @@ class Loop:
 
     def _set_up_policy(self, group: Group) -> None:
         policy = group.spec.policy()
-        if isinstance(policy, CarbonAgnostic):
+        if type(policy) is CarbonAgnostic:
             return
-        if isinstance(policy, BuiltInPolicy) and not self._in_python:
+        # A plug-in workload is told the cores that its policy has decided on, so the policy has to come first.
+        inside = not self._in_python and isinstance(group.spec.workload, _BUILT_IN_WORKLOADS)
+        if inside and type(policy) in BuiltInPolicy.__args__ and isinstance(policy, BuiltInPolicy):
             self._start(policy.start, group.spec, self.site.handle(group.first))
             self._load(policy, group)
-            self._refresh_later(policy, group, self.site.handle(group.first))
+            self._refresh_later(policy, group, self.site.handle(group.first), inside=True)
             return
         for copy, index in enumerate(group.indices):
             one = policy if copy == 0 else group.spec.policy()
@@ -195,13 +199,13 @@ class Loop:
                 self._start(start, group.spec, handle)
             self._ticks.append((one.tick, handle))
             if isinstance(one, BuiltInPolicy):
-                self._refresh_later(one, group, handle)
+                self._refresh_later(one, group, handle, inside=False)
 
-    def _refresh_later(self, policy: BuiltInPolicy, group: Group, handle: VirtualEnergySystem) -> None:
+    def _refresh_later(self, policy: BuiltInPolicy, group: Group, handle: VirtualEnergySystem, *, inside: bool) -> None:
         if policy.refresh_s is not None:
             every = max(1, round(policy.refresh_s / self.site.tick_s))
             tick = int(self.site.memory.get("tick"))
-            self._refreshes.append(_Refresh(policy, group, handle, every, tick + every))
+            self._refreshes.append(_Refresh(policy, group, handle, inside, every, tick + every))
 
     def _start(self, start: Callable[[Any], None], spec: AppSpec, handle: VirtualEnergySystem) -> None:
         """A policy looks ahead for the first time from its workload's start, or from now if that has passed."""
@@ -225,7 +229,7 @@ class Loop:
         for refresh in self._refreshes:
             if tick >= refresh.next_tick:
                 refresh.policy.start(refresh.handle)
-                if not self._in_python:
+                if refresh.inside:
                     self._load(refresh.policy, refresh.group)
                 refresh.next_tick = tick + refresh.every_ticks
         self._schedule_refresh()
@@ -234,7 +238,7 @@ class Loop:
         due = min((refresh.next_tick for refresh in self._refreshes), default=INFINITY)
         self.site.memory.set("next_wake_tick", due)
 
-    def _tell_completed(self) -> None:
+    def _tell_completed(self, since_s: float) -> None:
         sink = self.site.recorder.sink
         if sink is None:
             return
@@ -242,5 +246,5 @@ class Loop:
             if isinstance(group.spec.workload, BatchJob):
                 for index in group.indices:
                     completed_s = self.site.get(index, "completed_s")
-                    if completed_s == completed_s:
+                    if completed_s > since_s:
                         sink.write_event(Event(completed_s, group.spec.name_of(index - group.first), "completed"))

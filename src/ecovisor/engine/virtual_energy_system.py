@@ -7,18 +7,15 @@ them (Table 2, budgets, notifications) is in `library`; who owns the columns is 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableSequence
-from typing import TYPE_CHECKING
 
 from ecovisor.engine.containers import Containers
+from ecovisor.engine.host import Host
 from ecovisor.library.budgets import CarbonBudget, rate_ceiling_w
 from ecovisor.library.intervals import energy_wh
 from ecovisor.library.notifications import Notifier, Subscriptions
 from ecovisor.model.errors import SettingRefused
 from ecovisor.model.series import Series
 from ecovisor.ports import ContainerInfo
-
-if TYPE_CHECKING:
-    from ecovisor.engine.arrangement import Arrangement
 
 INFINITY = float("inf")
 
@@ -102,7 +99,7 @@ class VirtualEnergySystem:
     _cores: MutableSequence[float]
     _asked_w: MutableSequence[float]
 
-    def __init__(self, site: Arrangement, index: int, name: str, now: Now) -> None:
+    def __init__(self, site: Host, index: int, name: str, now: Now) -> None:
         self.name = name
         self.metrics: Mapping[str, float] = {}
         self._site = site

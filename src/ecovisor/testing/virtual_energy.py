@@ -207,10 +207,10 @@ class VirtualEnergyContract:
 
         self.play([cap, capped])
 
-    def test_a_cap_on_the_app_is_split_by_cores(self) -> None:
+    def test_a_cap_on_the_app_bounds_its_containers_together(self) -> None:
         def cap(energy: VirtualEnergy) -> None:
             energy.set_app_powercap(6.0)
-            assert [energy.get_container_powercap(one.id) for one in energy.list_containers()] == [3.0, 3.0]
+            assert [energy.get_container_powercap(one.id) for one in energy.list_containers()] == [6.0, 6.0]
 
         def capped(energy: VirtualEnergy) -> None:
             assert close(energy.get_app_power(), 6.0)
