@@ -69,7 +69,7 @@ def check(scenario: Scenario, folder: Path) -> list[str]:
     interval = interval_of(scenario.run)
     loaded = _load_signals(scenario, folder, interval)
     site = build_site(scenario, folder, loaded.signals, interval)
-    return loaded.notes + _site_notes(site)
+    return loaded.notes + _demand_notes(scenario) + _site_notes(site)
 
 
 def simulate(
@@ -130,7 +130,7 @@ def simulate(
         apps=apps,
         site=site_summary(site, initial_level_wh),
         signals={name: _told(one) for name, one in loaded.by_name.items()},
-        notes=loaded.notes + _site_notes(site) + _unmet_notes(apps),
+        notes=loaded.notes + _demand_notes(scenario) + _site_notes(site) + _unmet_notes(apps),
     )
     return Result(summary, info)
 
@@ -342,6 +342,21 @@ def _site_notes(site: Site) -> list[str]:
         available = site.physical.servers * site.server.cores
         if cores > available:
             notes.append(f"site.servers: apps ask for {cores:g} cores, the servers have {available:g}")
+    return notes
+
+
+def _demand_notes(scenario: Scenario) -> list[str]:
+    """Constant demands that the containers of the app could never draw."""
+    notes = []
+    server = resolve_server(scenario.site.server)
+    for app in scenario.apps:
+        most_w = app.containers * app.cores / server.cores * server.power_curve_w[-1]
+        asked_w = app.workload.demand_w or 0.0
+        if app.workload.kind == "constant" and asked_w > most_w:
+            notes.append(
+                f"apps.{app.name}.workload.demand_w: {asked_w:g} W is more than its {app.containers:g} container(s) of "
+                f"{app.cores:g} cores draw at full load, {most_w:g} W; power caps below that do not slow it realistically"
+            )
     return notes
 
 

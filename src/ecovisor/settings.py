@@ -125,7 +125,7 @@ class Signal(_Group, kw_only=True, frozen=True):
     azimuth_deg: float | None = None
     """pvlib: 180 is south, the default."""
     weather: str | None = None
-    """pvlib: a TMY3 or irradiance file; default `tmy3`, the typical year that pvlib ships; `clear-sky` needs no weather."""
+    """pvlib: a TMY3 file; default `tmy3`, the typical year that pvlib ships; `clear-sky` needs no weather."""
     forecast: str = "perfect"
     """What `forecast()` answers: `perfect`, `persistence`, `day-before`, or `column:NAME` of the same file."""
     options: dict[str, object] = msgspec.field(default_factory=dict)
@@ -214,7 +214,9 @@ class App(_Group, kw_only=True, frozen=True):
     count: Annotated[int, Meta(ge=1)] = 1
     """Make this many copies, named `NAME-1`, `NAME-2`, …; each has the shares divided by the count."""
     workload: Workload = msgspec.field(default_factory=Workload)
+    """What its containers do."""
     policy: Policy = msgspec.field(default_factory=Policy)
+    """How it drives its energy system. Default: carbon-agnostic."""
 
 
 class Run(_Group, kw_only=True, frozen=True):
@@ -250,6 +252,10 @@ class Scenario(_Group, kw_only=True, frozen=True):
     description: str = ""
     """What the scenario shows."""
     site: Site = msgspec.field(default_factory=Site)
+    """The physical energy system and the cluster. Default: a grid connection without limit, nothing else."""
     signals: dict[str, Signal] = msgspec.field(default_factory=dict)
+    """By name: `carbon`, `solar`, `price`, and the traces of workloads. Without `carbon` all emissions are unknown, never zero."""
     apps: list[App] = msgspec.field(default_factory=list)
+    """The tenants."""
     run: Run
+    """What to simulate, and what to keep of it."""
