@@ -87,7 +87,7 @@ def main(arguments: list[str]) -> int:
     outdated = []
     for page in named or pages():
         if needs_data(page) and "ECOVISOR_DATA" not in os.environ:
-            print(f"{page.relative_to(ROOT)}: left alone, ECOVISOR_DATA is not set")
+            print(f"{page.parent.name}/{page.name}: left alone, ECOVISOR_DATA is not set")
             continue
         text = current(page)
         if text != page.read_text("utf-8"):
@@ -95,7 +95,7 @@ def main(arguments: list[str]) -> int:
             if not check:
                 page.write_text(text, "utf-8")
     for page in outdated:
-        print(f"{page.relative_to(ROOT)}: {'out of date; run: python scripts/quoted_output.py' if check else 'rewritten'}")
+        print(f"{page.parent.name}/{page.name}: {'out of date; run: python scripts/quoted_output.py' if check else 'rewritten'}")
     return 1 if check and outdated else 0
 
 

@@ -95,7 +95,14 @@ def test_sun_and_battery_save_and_arbitrage_beside_the_sun_does_not(capsys: pyte
     apps = simulate(capsys, tmp_path, "04-solar-and-battery")
     carbon = {name: app["carbon_g"] for name, app in apps.items()}
     assert carbon["both"] < carbon["both-arbitrage"] < carbon["solar"] < carbon["battery"] < carbon["grid-only"]
-    assert saving(apps["both-arbitrage"]) < 0.0
+    page = " ".join((EXAMPLES / "04-solar-and-battery" / "README.md").read_text("utf-8").split())
+    sun, both = (1.0 - carbon[name] / carbon["grid-only"] for name in ("solar", "both"))
+    stored_g = apps["battery"]["stored_carbon_g"]
+    assert f"The sun saves {100 * sun:.0f} % of the carbon" in page
+    assert f"saves another {100 * (both - sun):.0f} %" in page
+    assert f"saves {100 * saving(apps['battery']):.1f} % on import" in page
+    assert f"because {stored_g:.0f} g of what" in page
+    assert f"ends {-100 * saving(apps['both-arbitrage']):.0f} % above" in page
 
 
 def _texts(cell: Any) -> list[str]:
