@@ -7,7 +7,6 @@ edit to any of them never meets old machine code. `engine.kernel` is what gets c
 
 from __future__ import annotations
 
-import ctypes
 import dis
 import hashlib
 import os
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from llvmlite import ir
 from numba.core import types as numba_types
 from numba.extending import intrinsic
 
@@ -47,37 +45,37 @@ def cache_directory() -> Path | None:
 
 
 @intrinsic
-def _call_address(typing_context: Any, address: Any, reason: Any) -> Any:
-    """Call ``int64 (*)(int64)`` at an address."""
+def _call_python(typing_context: Any, address: Any, reason: Any) -> Any:
+    """Call the Python object at an address with an int, by the interpreter's own C functions, and return the int it returns."""
     signature = numba_types.int64(numba_types.int64, numba_types.int64)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        word = ir.IntType(64)
-        pointer = builder.inttoptr(arguments[0], ir.FunctionType(word, [word]).as_pointer())
-        return builder.call(pointer, [arguments[1]])
+        python = context.get_python_api(builder)
+        function = builder.inttoptr(arguments[0], python.pyobj)
+        argument = python.long_from_longlong(arguments[1])
+        answer = python.call_function_objargs(function, (argument,))
+        code = python.long_as_longlong(answer)
+        python.decref(answer)
+        python.decref(argument)
+        return code
 
     return signature, generate
 
 
 def _call_back(callback: Any, reason: Any) -> Any:
-    return _call_address(callback, reason)  # type: ignore[call-arg]  # the context is the compiler's
-
-
-_CALLBACK = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
+    return _call_python(callback, reason)  # type: ignore[call-arg]  # the context is the compiler's
 
 
 class Callback:
     """A Python function ``reason → code`` that compiled code can call; keep it alive while that code runs.
 
-    The function must not raise: an exception has no way through machine code.
+    The function must not raise, and must return an int: neither an exception nor anything else has a way through machine code. The code
+    that calls it holds the interpreter's lock.
     """
 
     def __init__(self, function: Callable[[int], int]) -> None:
-        self._pointer = _CALLBACK(function)
-        address = ctypes.cast(self._pointer, ctypes.c_void_p).value
-        if address is None:
-            raise RuntimeError("no address for a callback")
-        self.address = address
+        self._function = function
+        self.address = id(function)
 
 
 def compile_graph(function: Callable[..., Any], replaced: Mapping[str, Callable[..., Any]] | None = None) -> Any:
