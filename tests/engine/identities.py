@@ -80,7 +80,7 @@ def limits_kept(row: dict[str, float]) -> None:
     assert charge_w <= row["charge_limit_w"] * slack, row
     assert row["battery_discharge_w"] <= min(row["discharge_limit_w"], row["max_discharge_setting_w"]), row
     assert row["grid_to_load_w"] + row["grid_to_battery_w"] <= row["grid_limit_w"] * slack, row
-    assert row["battery_level_wh"] <= row["capacity_wh"] * (1 + SLACK), row
+    assert row["battery_level_wh"] <= row["capacity_wh"] * (1 + SLACK) + 1e-12, row
     assert charge_w == 0.0 or row["battery_discharge_w"] == 0.0, row
     assert row["battery_discharge_w"] == 0.0 or row["grid_to_battery_w"] == 0.0, row
 

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from ecovisor.engine.loop import Loop
 from ecovisor.engine.specification import AppSpec
+from ecovisor.engine.virtual_energy_system import VirtualEnergySystem
 from ecovisor.policies.battery_arbitrage import BatteryArbitrage
 from ecovisor.policies.suspend_resume import SuspendResume
 from ecovisor.policies.thresholds import Threshold
@@ -27,7 +29,7 @@ LEAKY = BatteryParameters(1440.0, 0.3, 0.25, 1.0, 0.95, 0.9, 0.001, 0.4)
 def ann() -> AppSpec:
     wishes = random.Random(9)
 
-    def act(energy: build.VirtualEnergySystem, _: object) -> None:
+    def act(energy: VirtualEnergySystem, _: object) -> None:
         energy.set_battery_charge_rate(wishes.choice([0.0, 0.0, 20.0, 200.0]))
         energy.set_battery_max_discharge(wishes.choice([math.inf, 0.0, 15.0]))
         energy.scale_containers(wishes.choice([1.0, 0.5, 2.0]))
@@ -37,7 +39,7 @@ def ann() -> AppSpec:
 
 
 def greedy(**parts: float) -> AppSpec:
-    def act(energy: build.VirtualEnergySystem, _: object) -> None:
+    def act(energy: VirtualEnergySystem, _: object) -> None:
         energy.ask(300.0 if energy.effective_tick % 3 else 0.0)
         energy.set_battery_charge_rate(1e6 if energy.effective_tick % 7 < 2 else 0.0)
 
@@ -89,7 +91,7 @@ def test_without_sharing_a_ledger_does_not_depend_on_comings_and_goings() -> Non
     site = build.site(
         ann(), ticks=TICKS, solar_w=SUN, intensity=INTENSITY, battery=LEAKY, grid_limit_w=150.0, sink=kept, servers=30
     )
-    loop = build.Loop(site)
+    loop = Loop(site)
     loop.run(20)
     site.join(greedy(energy=0.0))  # with a part of the battery, what `_site` has no room for then would be hers in part
     loop.run(50)

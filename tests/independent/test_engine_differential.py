@@ -8,7 +8,7 @@ import pytest
 from tests.engine.beside import Beside
 
 from .generated import random_battery, random_shares, remaining
-from .settlement import INFINITE, SITE, Battery, Shares
+from .settlement import INFINITE, SITE, App, Battery, Shares
 
 
 def random_pair(seed: int, ticks: int = 60) -> None:
@@ -38,6 +38,11 @@ def random_pair(seed: int, ticks: int = 60) -> None:
         initial=initial,
     )
     joined = len(shares)
+
+    def near_solar(app: App) -> float:
+        """Exactly the solar power would be a deficit of one rounding error here and not there, and who discharges accepts nothing."""
+        return app.solar_wh / (tick_s / 3600) * dice.choice([0.9999, 1.0001])
+
     for tick in range(ticks):
         if tick and dice.random() < 0.15:
             joined = one_change(dice, pair, joined)
@@ -48,7 +53,8 @@ def random_pair(seed: int, ticks: int = 60) -> None:
             room = sum(max(pair.reference.capacity_wh(a) - a.level_wh, 0.0) for a in pair.reference.apps.values())
             change = dice.choice([-0.5 * held, -0.01 * held, 0.1 * room])
             # A battery that a correction emptied and that receives energy in the same tick: see the test of its own below.
-            if change > 0 or "share" not in pair.reference.excess or -change < pair.reference.apps[SITE].level_wh:
+            own = pair.reference.apps[SITE]
+            if change > 0 or -change < own.level_wh or own.stored_carbon_g == 0:
                 pair.adjust(change)
         for name, app in pair.reference.apps.items():
             if pair.reference._next.get(name, 1) is None:
@@ -58,7 +64,7 @@ def random_pair(seed: int, ticks: int = 60) -> None:
             if dice.random() < 0.1:
                 pair.set_max_discharge(name, dice.choice([INFINITE, 0.0, 25.0, app.level_wh]))
         demands = {
-            name: dice.choice([0.0, 100.0, 5.0, 1000.0 * dice.random(), app.solar_wh / (tick_s / 3600), 400.0])
+            name: dice.choice([0.0, 100.0, 5.0, 1000.0 * dice.random(), near_solar(app), 400.0])
             for name, app in pair.reference.apps.items()
             if pair.reference._next.get(name, 1) is not None and (name != SITE or dice.random() < 0.5)
         }
