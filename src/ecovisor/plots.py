@@ -206,7 +206,8 @@ def _remark(app: Mapping[str, Any]) -> str:
     """How much carbon against the agnostic run, and when the work was done."""
     agnostic = app.get("baseline_carbon_g")
     parts = []
-    if agnostic and abs(app["carbon_g"] / agnostic - 1) >= 0.0005:
+    unfinished = app.get("work_total") and not app.get("runtime_s")
+    if agnostic and not unfinished and abs(app["carbon_g"] / agnostic - 1) >= 0.0005:
         parts.append(f"{100 * (app['carbon_g'] / agnostic - 1):+.0f} %".replace("-", "−"))
     if app.get("runtime_s"):
         done = f"done after {human_duration(app['runtime_s'])}"

@@ -288,7 +288,11 @@ class Policy(Protocol):
 
 
 class Workload(Protocol):
-    """A plug-in workload in simulation: says what it asks for, and is told what it got."""
+    """A plug-in workload in simulation: says what it asks for, and is told what it got.
+
+    It may also have ``work_done`` and ``work_total`` (floats, in a unit of its own) and ``metrics`` (name → float): its app's policy
+    sees them.
+    """
 
     def demand_w(self, now_s: float, tick_s: float, cores: float) -> float:
         """Mean power asked for in ``[now_s, now_s + tick_s)`` with ``cores`` running cores. [W]"""

@@ -450,7 +450,8 @@ def check_rows(run: Run, judge: Judge) -> None:
                 bad |= np.isinf(values)
             judge.holds("values are present and finite", column, bad)
             if column not in MAY_BE_NEGATIVE:
-                judge.at_most("values are ≥ 0", column, -values, 0.0, FLOOR)
+                rounding = 1e-9 * run.physics.usable_wh if column == "physical_level_wh" else 0.0
+                judge.at_most("values are ≥ 0", column, -values, rounding, FLOOR)
     codes, names = run.flows.text("quality")
     for name in set(names) - QUALITIES:
         raise Unusable(f"{run.flows.name}: quality {name!r} is unknown")

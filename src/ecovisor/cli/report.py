@@ -111,10 +111,19 @@ def _energy_table(apps: Sequence[AppSummary], attribution: str) -> Table:
             _NOTHING if app.battery_cycles == 0 else f"{app.battery_cycles:.2f}",
             _number(app.carbon_g, carbon),
             _number(app.carbon_on_use_g, carbon),
-            _against(app.carbon_on_use_g if attribution == "use" else app.carbon_g, app.baseline_carbon_g),
+            _compared(app, attribution),
             *([_NOTHING if app.cost is None else f"{app.cost:.2f}"] if priced else []),
         )
     return table
+
+
+def _compared(app: AppSummary, attribution: str) -> str:
+    """Carbon against the agnostic run; a job that is not done is not compared with one that is."""
+    if app.work_total is not None and app.completed_s is None:
+        return "unfinished"
+    if attribution == "use":
+        return _against(app.carbon_on_use_g, app.baseline_carbon_on_use_g)
+    return _against(app.carbon_g, app.baseline_carbon_g)
 
 
 def _site_table(site: SiteSummary) -> Table:

@@ -109,6 +109,9 @@ class Loop:
             error, self._error = self._error, None
             raise error
         site.recorder.flush()
+        asked, self._asked = self._asked, []
+        for workload, energy in asked:
+            self._tell_workload(workload, energy)
         self._look_at(until_tick)
         self._tell_completed(site.start_s + first_tick * site.tick_s)
         if self._progress is not None:
@@ -117,7 +120,7 @@ class Loop:
     # -- called by the loop
 
     def _call_back(self, reason: int) -> int:
-        energy = None
+        energy, part = None, "policy"
         try:
             if reason == kernel.FULL_BLOCK:
                 self.site.recorder.flush()
@@ -128,13 +131,16 @@ class Loop:
             now.tick, now.intensity_g_per_kwh = self.site.memory.clock()
             if self._refreshes:
                 self._refresh(now.tick)
+            part = "workload"
             for workload, energy in self._asked:
-                workload.run(energy.get_app_power(), now.tick_s)
+                self._tell_workload(workload, energy)
+            part = "policy"
             if self.site.every_tick:
                 for energy in list(self.site.handles.values()):
                     energy.observe()
             for call, energy in self._ticks:
                 call(energy, energy)
+            part = "workload"
             for workload, energy in self._workloads:
                 self._ask(workload, energy)
             self._asked = list(self._workloads)
@@ -142,7 +148,7 @@ class Loop:
         except BaseException as error:
             self._error = error
             if energy is not None and isinstance(error, Exception):
-                self._error = PolicyError(energy.name, now.tick, iso_utc(now.now_s), error)
+                self._error = PolicyError(energy.name, now.tick, iso_utc(now.now_s), error, part)
                 self._error.__cause__ = error
             return _STOP
 
@@ -150,6 +156,12 @@ class Loop:
         """What settings made between runs will govern, and what is known then."""
         now, intensity = self.site.now, self.site.signals.carbon_intensity_g_per_kwh
         now.tick, now.intensity_g_per_kwh = tick, intensity[tick] if tick < len(intensity) else math.nan
+
+    def _tell_workload(self, workload: Workload, energy: VirtualEnergySystem) -> None:
+        """What the tick before granted; and what the workload says of itself, where it does."""
+        workload.run(energy.get_app_power(), energy.tick_s)
+        energy.metrics = getattr(workload, "metrics", energy.metrics)
+        energy.report_progress(getattr(workload, "work_done", 0.0), getattr(workload, "work_total", 0.0))
 
     def _ask(self, workload: Workload, energy: VirtualEnergySystem) -> None:
         asked_w = workload.demand_w(energy.now_s, energy.tick_s, energy.running_cores)

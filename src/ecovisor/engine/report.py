@@ -79,7 +79,12 @@ def _deadline_met(work: BatchJob, completed_s: float | None) -> bool | None:
 def with_baseline(apps: list[AppSummary], baseline: list[AppSummary]) -> list[AppSummary]:
     """Each app beside the same app run carbon-agnostic."""
     return [
-        replace(app, baseline_carbon_g=other.carbon_g, baseline_runtime_s=other.runtime_s)
+        replace(
+            app,
+            baseline_carbon_g=other.carbon_g,
+            baseline_carbon_on_use_g=other.carbon_on_use_g,
+            baseline_runtime_s=other.runtime_s,
+        )
         for app, other in zip(apps, baseline, strict=True)
     ]
 

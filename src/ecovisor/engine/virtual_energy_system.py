@@ -308,6 +308,11 @@ class VirtualEnergySystem:
         """Cores of all running containers, as scaled. [cores]"""
         return self._cores[self._i] * self._scale_ratio[self._i]
 
+    def report_progress(self, work_done: float, work_total: float) -> None:
+        """Set what a plug-in workload says of its progress, in units of its own; a total of 0 has no end."""
+        self._work_done[self._i] = work_done
+        self._work_total[self._i] = work_total
+
     def ask(self, demand_w: float) -> None:
         """Set what a plug-in workload asks for in the coming tick. [W]"""
         self._asked_w[self._i] = demand_w

@@ -6,7 +6,7 @@
     │   └── SeriesError       a time series: missing, unsorted, with gaps, too short, in the wrong unit
     ├── SettingRefused        a value given to a setter is no power (NaN, infinite, negative) or names nothing
     ├── Infeasible            a valid request that the virtual or physical system cannot meet, with the bound
-    └── PolicyError           a policy raised; names the app and the tick
+    └── PolicyError           a policy (or a plug-in workload) raised; names the app and the tick
 
 The command line prints the message of any of them as one line and exits with status 2.
 """
@@ -51,18 +51,19 @@ class Infeasible(EcovisorError, ValueError):
 
 
 class PolicyError(EcovisorError):
-    """A policy raised or asked for the impossible.
+    """A policy or a plug-in workload raised, or asked for the impossible.
 
     Args:
-        app: the application whose policy it is.
+        app: the application whose it is.
         tick: number of the tick, from 0.
         time: start of that tick, ISO 8601.
-        cause: what the policy raised.
+        cause: what was raised.
+        part: `policy` or `workload`.
     """
 
-    def __init__(self, app: str, tick: int, time: str, cause: BaseException) -> None:
+    def __init__(self, app: str, tick: int, time: str, cause: BaseException, part: str = "policy") -> None:
         self.app = app
         self.tick = tick
         self.time = time
         self.cause = cause
-        super().__init__(f"apps.{app}.policy: tick {tick} ({time}): {type(cause).__name__}: {cause}; the run was stopped")
+        super().__init__(f"apps.{app}.{part}: tick {tick} ({time}): {type(cause).__name__}: {cause}; the run was stopped")

@@ -51,6 +51,7 @@ class AppSummary:
     """Import at the price signal; None without one."""
     baseline_carbon_g: float | None = None
     """The same app carbon-agnostic; None where no baseline was run."""
+    baseline_carbon_on_use_g: float | None = None
     baseline_runtime_s: float | None = None
 
 
