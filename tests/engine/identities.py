@@ -27,7 +27,6 @@ def demand_identities(
     levels_wh: Mapping[str, float],
     left_wh: float,
     excess: tuple[str, ...],
-    caps: bool = True,
 ) -> dict[str, float]:
     """Check all rows kept; returns the levels at their end.
 
@@ -36,7 +35,6 @@ def demand_identities(
         levels_wh: of every app before the first tick, before transfers.
         left_wh: what apps held that left before the first tick.
         excess: the site's policies for excess.
-        caps: whether containers keep within their caps too.
     """
     flows, containers = by_time(kept.tables["flows"]), by_time(kept.tables["containers"])
     before = dict(levels_wh)
@@ -52,7 +50,7 @@ def demand_identities(
         moved_wh = math.fsum(row["transfer_out_wh"] for row in rows) + left_wh
         assert near(math.fsum(row["transfer_in_wh"] for row in rows), moved_wh, 1.0)
         left_wh = 0.0
-        containers_sum_to_their_app(rows, containers[site["time"]], caps)
+        containers_sum_to_their_app(rows, containers[site["time"]])
         before = {row["app"]: row["battery_level_wh"] for row in rows}
     return before
 
@@ -126,14 +124,14 @@ def site_sums(site: dict[str, float], rows: Rows, excess: tuple[str, ...], hours
     assert near(site["buffer_wh"], site["solar_collected_w"] * hours_h)
 
 
-def containers_sum_to_their_app(rows: Rows, containers: Rows, caps: bool) -> None:
+def containers_sum_to_their_app(rows: Rows, containers: Rows) -> None:
     power_w: dict[str, float] = defaultdict(float)
     carbon_g: dict[str, float] = defaultdict(float)
     for one in containers:
         power_w[one["app"]] += one["power_w"]
         carbon_g[one["app"]] += one["carbon_g"]
         assert one["power_w"] >= 0.0
-        assert not caps or one["power_w"] <= one["cap_w"] * (1 + 1e-9), one
+        assert one["power_w"] <= one["cap_w"] * (1 + 1e-9), one
     for row in rows:
         served_w = row["demand_w"] - row["unserved_w"] + row["solar_to_battery_w"] + row["grid_to_battery_w"]
         assert near(power_w[row["app"]], served_w, 1e-3), (row, containers)

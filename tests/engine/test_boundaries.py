@@ -65,7 +65,7 @@ def test_containers_keep_their_power_when_apps_before_them_leave() -> None:
     site.leave("a")
     build.run(site, 2)
     rows = [row for row in kept.tables["flows"] if row["time"] == 0.0]
-    containers_sum_to_their_app(rows, [row for row in kept.tables["containers"] if row["time"] == 0.0], caps=True)
+    containers_sum_to_their_app(rows, [row for row in kept.tables["containers"] if row["time"] == 0.0])
 
 
 def test_containers_that_change_between_runs_change_in_the_table() -> None:

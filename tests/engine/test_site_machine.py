@@ -229,7 +229,7 @@ class AnySite(RuleBasedStateMachine):
         self.tick += ticks
         self.loop.run(self.tick)
         assert len(self.kept.site) == ticks
-        self.levels = demand_identities(self.kept, self.battery, self.levels, self.left_wh, self.excess, caps=False)
+        self.levels = demand_identities(self.kept, self.battery, self.levels, self.left_wh, self.excess)
         self.left_wh = 0.0
         self.bought_g += math.fsum(known(row["carbon_g"]) for row in self.kept.tables["flows"])
         self.used_g += math.fsum(row["carbon_on_use_g"] for row in self.kept.tables["flows"])

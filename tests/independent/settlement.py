@@ -433,7 +433,8 @@ class ReferenceSite:
         """Step 5, the snap and the end of the charge rate; step 7, the carbon."""
         app, capacity = self.apps[name], row["capacity_wh"]
         # Only towards where it moves: ticks too short to move more than the tolerance still add up.
-        if level < app.level_wh and level <= capacity * SNAP:
+        given = row["received_w"] > 0 or row["netting_credit_wh"] > 0
+        if level < app.level_wh and level <= capacity * SNAP and not given:
             level = 0.0
         elif level > app.level_wh and level >= capacity * (1 - SNAP):
             level = capacity

@@ -114,7 +114,7 @@ def test_carbon_of_a_battery_emptied_by_a_correction_stays_if_it_receives_energy
 
 @pytest.mark.slow
 def test_every_flow_of_the_engine_is_the_reference_s_for_thousands_of_sites() -> None:
-    for seed in range(1000, 4000):
+    for seed in range(1000, 2500):
         try:
             random_pair(seed)
         except Exception as error:
