@@ -97,7 +97,7 @@ def summary(*apps: AppSummary, ticks: int = 576, notes: tuple[str, ...] = ()) ->
     totals = SiteSummary(
         solar_collected_wh=1800.0, solar_used_wh=1600.0, import_wh=6400.0, export_wh=0.0, battery_charge_wh=220.0,
         battery_discharge_wh=180.0, battery_loss_wh=20.0, below_line_loss_wh=0.0, initial_level_wh=0.0, final_level_wh=24.0,
-        final_buffer_wh=0.5,
+        final_buffer_wh=0.5, adjusted_wh=0.0,
         curtailed_wh=100.0, netting_credit_wh=0.0, netting_spilled_wh=0.0, netting_relief_wh=0.0, load_wh=8056.0, residual_wh=1e-12,
         balance_residual_wh=-3e-11,
     )  # fmt: skip

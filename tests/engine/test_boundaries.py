@@ -125,7 +125,6 @@ def test_all_that_a_leaving_app_held_is_the_site_s() -> None:
     assert site.levels_wh() == [pytest.approx(site.usable_wh)]
 
 
-@pytest.mark.xfail(reason="Site.leave moves carbon only along with energy", strict=True)
 def test_carbon_without_energy_goes_to_the_site_too() -> None:
     site = build.site(build.app("a", 0.5), battery=FULL)
     site.set(0, "stored_carbon_g", 8.0)
@@ -145,7 +144,6 @@ def test_a_shortfall_falls_on_the_site_first_and_a_surplus_beyond_all_room_is_no
     assert booked_wh == pytest.approx(site.usable_wh - held_wh + levels[2] + 30.0)
 
 
-@pytest.mark.xfail(reason="the site's totals do not know of corrections", strict=True)
 def test_a_correction_is_no_energy_that_went_astray() -> None:
     site = build.site(build.app("a", 0.5, demand_w=3.0), solar_w=30.0)
     initial_wh = site.memory.get("above_line_wh")
@@ -178,7 +176,6 @@ def test_a_gap_belongs_to_the_site_and_time_goes_on_after_it() -> None:
     assert site_summary(site, initial_wh).residual_wh == pytest.approx(0.0, abs=1e-9)
 
 
-@pytest.mark.xfail(reason="a gap moves the time of everything recorded before it", strict=True)
 def test_the_past_before_a_gap_stays_where_it_was() -> None:
     site = build.site(build.app("a", 0.5, demand_w=30.0, policy=build.scripted(lambda *_: None)))
     loop = Loop(site)
@@ -229,7 +226,6 @@ def test_an_app_that_is_not_there_is_named() -> None:
         build.site(build.app("a", 0.25)).app("zoe")
 
 
-@pytest.mark.xfail(reason="names are compared by group, not by copy", strict=True)
 def test_a_name_that_a_copy_has_is_taken() -> None:
     site = build.site(build.app("a", 0.1, count=2))
     with pytest.raises(Infeasible, match="a-1"):
@@ -303,7 +299,6 @@ def test_a_battery_that_becomes_full_or_empty_is_an_event_at_the_end_of_that_tic
     assert kept.events[0].time_s == emptied["time"] + build.TICK_S
 
 
-@pytest.mark.xfail(reason="the recorder takes every battery to have been empty before its first tick", strict=True)
 def test_a_battery_that_is_full_from_the_start_does_not_become_full() -> None:
     kept = build.Keep()
     build.run(build.site(build.app("a", 1.0), battery=FULL, sink=kept), 2)

@@ -187,6 +187,7 @@ SITE = (
     "spilled_total_wh",
     "relief_total_wh",
     "load_total_wh",
+    "adjust_total_wh",
 )
 
 #: What the `site` table holds, in the order of the recorder's block.

@@ -84,7 +84,8 @@ class Recorder:
     ) -> None:
         self.sink = sink
         self.keep_s = keep_s
-        self.start_s = start_s
+        self._begin_s = start_s
+        self._gaps: list[tuple[int, float]] = []
         self.tick_s = tick_s
         self.quality = quality
         self.wanted = sink is not None
@@ -119,7 +120,7 @@ class Recorder:
         if not self.wanted or ticks == 0:
             return
         if self.sink is not None:
-            times_s = [self.start_s + (first + k) * self.tick_s for k in range(ticks)]
+            times_s = [self._time_s(first) + k * self.tick_s for k in range(ticks)]
             self._write(memory, times_s)
         if self.keep_s > 0.0:
             self._keep(memory, first, ticks)
@@ -140,63 +141,85 @@ class Recorder:
             floats -= gone.layout.width * gone.layout.rows
 
     def history(self, app: int, metric: str, start_s: float, end_s: float) -> Series:
-        """A recorded column of an app over ``[start_s, end_s)``, bounds snapped outward to ticks.
+        """A recorded column of an app over ``[start_s, end_s)``, bounds snapped outward to ticks; NaN within gaps.
 
         Raises:
             Infeasible: no such metric, or the interval is not (or no longer) recorded.
         """
         names = {_RENAMED.get(name, name): k for k, name in enumerate(RECORDED)}
-        if metric == "carbon_intensity_g_per_kwh":
-            column = self._intensity_column
-
-            def read(layout: Layout, tick: int) -> int:
-                return layout.site(column)[0] + tick
-
-        elif metric in names:
-            column = names[metric]
-
-            def read(layout: Layout, tick: int) -> int:
-                return layout.flow(column)[0] + tick * len(layout.apps) + app
-
-        else:
+        if metric != "carbon_intensity_g_per_kwh" and metric not in names:
             raise Infeasible(f"history: unknown metric {metric!r}; known: {', '.join(sorted(names))}")
-        first, values = self._read(read, start_s, end_s)
+
+        def place(layout: Layout) -> tuple[int, int]:
+            if metric in names:
+                return layout.flow(names[metric])[0] + app, len(layout.apps)
+            return layout.site(self._intensity_column)[0], 1
+
+        first, values = self._read(place, start_s, end_s)
         unit = {"w": "W", "wh": "Wh", "g": "g", "kwh": "g/kWh"}[metric.rsplit("_", 1)[-1]]
-        return Series(metric, unit, self.start_s + first * self.tick_s, self.tick_s, values, self.quality)
+        return Series(metric, unit, self._time_s(first), self.tick_s, values, self.quality)
 
     def container_history(self, slot: int, start_s: float, end_s: float) -> array[float]:
         """Power of a container over ``[start_s, end_s)``, one value a tick. [W]"""
-        return self._read(lambda layout, tick: layout.power_start + tick * layout.slots + slot, start_s, end_s)[1]
+        return self._read(lambda layout: (layout.power_start + slot, layout.slots), start_s, end_s)[1]
 
-    def _read(self, place: Callable[[Layout, int], int], start_s: float, end_s: float) -> tuple[int, array[float]]:
+    def _read(self, place: Callable[[Layout], tuple[int, int]], start_s: float, end_s: float) -> tuple[int, array[float]]:
+        """The first tick, and the values that stand at ``offset + tick·stride`` of every block in the interval."""
         memory = self._memory
-        rows = int(memory.get("row")) if memory is not None else 0
-        now = self._first_tick + rows
+        now = self._first_tick + (int(memory.get("row")) if memory is not None else 0)
         oldest = self._past[0].first_tick if self._past else self._first_tick
-        first, last = tick_range(start_s, end_s, self.start_s, self.tick_s)
+        first, last = tick_range(self._without_gaps_s(start_s), self._without_gaps_s(end_s), self._begin_s, self.tick_s)
         if first < oldest or last > now:
-            kept = f"{iso_utc(self.start_s + oldest * self.tick_s)} to {iso_utc(self.start_s + now * self.tick_s)}"
             raise Infeasible(
-                f"history: {iso_utc(start_s)} to {iso_utc(end_s)} is not within what is kept, {kept} "
-                f"(at most {human_duration(self.keep_s)})"
+                f"history: {iso_utc(start_s)} to {iso_utc(end_s)} is not within what is kept, {iso_utc(self._time_s(oldest))} to "
+                f"{iso_utc(self._time_s(now))} (at most {human_duration(self.keep_s)})"
             )
         values = array("d")
         for past in self._past:
-            for tick in range(max(first, past.first_tick), min(last, past.first_tick + past.ticks)):
-                values.append(past.values[place(past.layout, tick - past.first_tick)])
-        if memory is not None:
-            for tick in range(max(first, self._first_tick), last):
-                values.append(memory.block(place(self._layout, tick - self._first_tick), 1)[0])
+            begin, end = max(first, past.first_tick) - past.first_tick, min(last - past.first_tick, past.ticks)
+            offset, stride = place(past.layout)
+            values.extend(array("d", past.values[offset + begin * stride : offset + end * stride : stride]) if begin < end else ())
+        if memory is not None and last > self._first_tick:
+            begin, end = max(first, self._first_tick) - self._first_tick, last - self._first_tick
+            offset, stride = place(self._layout)
+            values.extend(array("d", memory.block(offset + begin * stride, (end - begin) * stride)[::stride]))
+        for tick, duration_s in reversed(self._gaps):
+            if first < tick < last:
+                values[tick - first : tick - first] = array("d", [math.nan]) * round(duration_s / self.tick_s)
         return first, values
 
+    # -- gaps
+
+    def skip(self, duration_s: float) -> None:
+        """The coming tick begins later by a gap."""
+        if self._memory is not None:
+            self._gaps.append((int(self._memory.get("tick")), duration_s))
+
+    def _time_s(self, tick: int) -> float:
+        """Start of a tick. [s since the epoch]"""
+        return self._begin_s + tick * self.tick_s + sum(duration_s for gap, duration_s in self._gaps if gap <= tick)
+
+    def _without_gaps_s(self, time_s: float) -> float:
+        """An instant on a clock that stands still during gaps. [s]"""
+        skipped_s = 0.0
+        for tick, duration_s in self._gaps:
+            into_s = time_s - skipped_s - (self._begin_s + tick * self.tick_s)
+            if into_s > 0.0:
+                skipped_s += min(into_s, duration_s)
+        return time_s - skipped_s
+
     # -- tables
+
+    def set_levels(self, levels: Mapping[str, tuple[float, float]]) -> None:
+        """Levels and capacities before the first tick, so that a battery is told to be full only when it becomes so. [Wh]"""
+        self._levels.update(levels)
 
     def write_gap(self, duration_s: float, flows: Mapping[str, float], site: Mapping[str, float]) -> None:
         """Write the rows of time that nobody metered: one of `_site`, one of the site; columns that are not given are 0."""
         memory = self._memory
         if self.sink is None or memory is None:
             return
-        begin_s = [self.start_s + memory.get("tick") * self.tick_s]
+        begin_s = [self._time_s(int(memory.get("tick")))]
         columns: dict[str, Sequence[float]] = {"dt_s": [duration_s]}
         for name in RECORDED:
             columns[_RENAMED.get(name, name)] = [flows.get(name, 0.0)]
@@ -259,7 +282,8 @@ class Recorder:
         assert self.sink is not None
         detect = _edges_compiled if memory.compiled else _edges_plain
         apps = self._layout.apps
-        before = [self._levels.get(name, (0.0, 0.0)) for name in apps]
+        first = list(zip(flows["battery_level_wh"][: len(apps)], flows["capacity_wh"][: len(apps)], strict=True))
+        before = [self._levels.get(name, known) for name, known in zip(apps, first, strict=True)]
         edges, after = detect(len(apps), before, flows["battery_level_wh"], flows["capacity_wh"])
         self._levels = dict(zip(apps, after, strict=True))
         for tick, app, kind in edges:

@@ -101,6 +101,7 @@ def site_summary(site: Site, initial_level_wh: float) -> SiteSummary:
     balance_wh = (
         get("solar_collected_total_wh")
         + get("import_total_wh")
+        + get("adjust_total_wh")
         - get("export_total_wh")
         - get("load_total_wh")
         - get("curtailed_total_wh")
@@ -119,6 +120,7 @@ def site_summary(site: Site, initial_level_wh: float) -> SiteSummary:
         initial_level_wh=initial_level_wh,
         final_level_wh=final_wh + buffer_wh,
         final_buffer_wh=buffer_wh,
+        adjusted_wh=get("adjust_total_wh"),
         curtailed_wh=get("curtailed_total_wh"),
         netting_credit_wh=get("credit_total_wh"),
         netting_spilled_wh=get("spilled_total_wh"),

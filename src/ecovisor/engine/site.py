@@ -108,11 +108,10 @@ class Site(Arrangement):
             Infeasible: a name that is taken, or shares that are not left.
         """
         self._at_boundary("join")
-        taken = {group.spec.name for group in self.all_groups}
-        for spec in specs:
-            if spec.name in taken:
-                raise Infeasible(f"app {spec.name!r} exists already or is reserved; choose another name")
-            taken.add(spec.name)
+        for k, spec in enumerate(specs):
+            for other in (*(group.spec for group in self.all_groups), *specs[:k]):
+                if clash := spec.clash(other):
+                    raise Infeasible(f"app {clash!r} exists already or is reserved; choose another name")
         own = remaining_shares([(g.spec.shares, g.spec.count) for g in self.groups] + [(s.shares, s.count) for s in specs])
         self.rearrange([*self.groups, *(Group(spec, 0, spec.containers) for spec in specs)])
         self.own_group.spec = replace(self.own_group.spec, shares=own)
@@ -136,7 +135,7 @@ class Site(Arrangement):
         own = remaining_shares([(g.spec.shares, g.spec.count) for g in groups])
         self.own_group.spec = replace(self.own_group.spec, shares=own)
         self.set(self.app_count, "buffer_wh", self.get(self.app_count, "buffer_wh") + solar_wh)
-        if moved_wh > 0.0:
+        if moved_wh > 0.0 or moved_g > 0.0:
             self._move_energy(self.app_count, moved_wh, moved_g)
         self._apply_limits()
         self._tell("left", name)
@@ -181,7 +180,8 @@ class Site(Arrangement):
             if change_wh != 0.0:
                 self.set(index, "battery_level_wh", max(0.0, levels[index] + change_wh))
                 self.set(index, "battery_adjust_wh", self.get(index, "battery_adjust_wh") + change_wh)
-        self.memory.set("above_line_wh", self.memory.get("above_line_wh") + sum(changes))
+        for name in ("above_line_wh", "adjust_total_wh"):
+            self.memory.set(name, self.memory.get(name) + sum(changes))
         self.memory.set("clear_boundary", 1.0)
         return sum(changes)
 
@@ -241,7 +241,7 @@ class Site(Arrangement):
             detail = f"{duration_s:g} s; import {import_wh:g} Wh, export {export_wh:g} Wh, solar {solar_wh:g} Wh"
             self.recorder.sink.write_event(Event(begin_s, SITE_APP, "gap", detail))
         self.start_s += duration_s
-        self.recorder.start_s += duration_s
+        self.recorder.skip(duration_s)
         self.now.start_s += duration_s
         self.memory.set("start_s", self.start_s)
         self.adjust_battery(measured_level_wh)
@@ -258,7 +258,7 @@ class Site(Arrangement):
 
     def _move_energy(self, index: int, energy_wh: float, carbon_g: float) -> None:
         """Move energy and carbon into (or, negative, out of) an app's battery at this boundary."""
-        column = "transfer_in_wh" if energy_wh > 0.0 else "transfer_out_wh"
+        column = "transfer_in_wh" if energy_wh >= 0.0 else "transfer_out_wh"
         for name, added in (
             ("battery_level_wh", energy_wh),
             (column, abs(energy_wh)),
@@ -319,6 +319,10 @@ class Site(Arrangement):
     def entering_loop(self) -> None:
         """Boundary functions are refused until `left_loop`."""
         self.begin()
+        if self.recorder.sink is not None and self.memory.get("tick") == 0.0:
+            levels = self.levels_wh()
+            capacities = [capacity_wh for group in self.all_groups for capacity_wh in self.values(group, "capacity_wh")]
+            self.recorder.set_levels(dict(zip(self.app_names, zip(levels, capacities, strict=True), strict=True)))
         self._in_loop = True
 
     def left_loop(self) -> None:

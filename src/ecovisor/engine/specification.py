@@ -42,6 +42,16 @@ class AppSpec:
         """Name of a copy, from 0."""
         return self.name if self.count == 1 else f"{self.name}-{copy + 1}"
 
+    def clash(self, other: AppSpec) -> str | None:
+        """A name that this spec and another, or copies of them, would share."""
+        for one, two in ((self, other), (other, self)):
+            if one.name == two.name:
+                return one.name
+            tail = one.name[len(two.name) + 1 :] if one.name.startswith(f"{two.name}-") else ""
+            if one.count == 1 and two.count > 1 and tail.isdecimal() and str(int(tail)) == tail and 1 <= int(tail) <= two.count:
+                return one.name
+        return None
+
 
 @dataclass(slots=True)
 class Group:

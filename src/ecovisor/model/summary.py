@@ -73,6 +73,8 @@ class SiteSummary:
     final_level_wh: float
     """Physical, above the empty line, with the buffer."""
     final_buffer_wh: float
+    adjusted_wh: float
+    """Corrections to measured levels; 0 in simulation."""
     curtailed_wh: float
     netting_credit_wh: float
     netting_spilled_wh: float
