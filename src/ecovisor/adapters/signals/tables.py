@@ -63,7 +63,7 @@ def open_table(path: Path, label: str) -> Table:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        siblings = [p.name for p in path.parent.iterdir() if not p.name.startswith(".")] if path.parent.is_dir() else []
         remedy = did_you_mean(path.name, siblings) if len(siblings) in range(1, 9) else "paths are relative to the scenario file"
         raise SeriesError(label, f"there is no such file ({path})", remedy) from None
     except OSError as error:
