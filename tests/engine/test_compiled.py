@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import random
 from array import array
@@ -10,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from ecovisor.engine import columns, warm
 from ecovisor.engine.loop import Loop
 from ecovisor.engine.report import app_summaries, site_summary
+from ecovisor.engine.settling import settle_tile
 from ecovisor.engine.site import Site
 from ecovisor.engine.specification import AppSpec
 from ecovisor.library.forecasts import PerfectForecaster
@@ -107,6 +110,7 @@ def played(
     excess: Sequence[str] = ("share", "export", "curtail"),
     touch: Callable[[Site, Loop], None] | None = None,
     ticks: int = TICKS,
+    tables: bool = True,
 ) -> dict[str, Any]:
     """Everything that a run leaves behind, in full precision."""
     kept = build.Keep()
@@ -126,7 +130,7 @@ def played(
         traces=TRACES,
         forecasters={"carbon": PerfectForecaster(CARBON)},
         compiled=compiled,
-        sink=kept,
+        sink=kept if tables else None,
     )
     loop = Loop(site, policies_in_python=python)
     if touch is not None:
@@ -138,6 +142,7 @@ def played(
         "events": [repr(event) for event in kept.events],
         "apps": [repr(summary) for summary in app_summaries(site)],
         "site": repr(site_summary(site, 0.0)),
+        "last": [repr([site.get(index, column) for column in columns.RECORDED]) for index in range(site.app_count + 1)],
     }
 
 
@@ -147,7 +152,7 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> None:
         assert len(rows) == len(other["tables"][table])
         for row, row_of_other in zip(rows, other["tables"][table], strict=True):
             assert row == row_of_other, table
-    for what in ("events", "apps", "site"):
+    for what in ("events", "apps", "site", "last"):
         assert one[what] == other[what]
 
 
@@ -180,6 +185,38 @@ def test_every_workload_under_every_policy_is_bit_equal_in_machine_code() -> Non
         assert any(row[column] != "0.0" for row in flows), f"the scenario has no {column}"
     kinds = {event.split("kind='")[1].split("'")[0] for event in plain["events"]}
     assert {"completed", "left", "joined", "shares", "gap"} <= kinds
+
+
+def test_sums_without_tables_are_those_with_tables() -> None:
+    pytest.importorskip("numba")
+    apps = [spec for spec in mixed() if not spec.name.startswith("plug-in") and "percentile" not in spec.name]
+    with_tables = played(apps)
+    for compiled in (False, True):
+        sums = played(apps, compiled=compiled, tables=False)
+        assert (sums["apps"], sums["site"], sums["last"]) == (with_tables["apps"], with_tables["site"], with_tables["last"])
+
+
+def test_settling_on_a_copy_is_settling_in_place() -> None:
+    site = build.site(*mixed(), ticks=TICKS, solar_w=SUN, intensity=INTENSITY, battery=LEAKY, excess=("share",), traces=TRACES,
+                      forecasters={"carbon": PerfectForecaster(CARBON)})  # fmt: skip
+    Loop(site).run(20)
+    memory: Any = site.memory
+    for keep in (0.0, 1.0):
+        memory.set("keep", keep)
+        here, there, state, copied_state = (
+            copy.deepcopy(one) for one in (memory._tiles[0], memory._tiles[0], memory._site, memory._site)
+        )
+        settle_tile(here, here, here.count, state, copying=False)
+        settle_tile(there, columns.Tile(there.count), there.count, copied_state, copying=True)
+        unread = {"start_level_wh"} if keep else {"start_level_wh", *columns.RECORDED}  # of use while a tick is settled only
+        for name in columns.COLUMNS:
+            if name not in unread:
+                assert repr(getattr(here, name)) == repr(getattr(there, name)), name
+        assert [getattr(state, name) for name in columns.SITE] == [getattr(copied_state, name) for name in columns.SITE]
+
+
+def test_the_loop_can_be_warmed() -> None:
+    warm.main()
 
 
 @pytest.mark.parametrize("count", [1, 127, 128, 129, 300])

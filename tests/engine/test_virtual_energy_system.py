@@ -14,6 +14,8 @@ from ecovisor.library.forecasts import PerfectForecaster
 from ecovisor.model.errors import EcovisorError, Infeasible, PolicyError, SettingRefused
 from ecovisor.model.series import Quality, Series
 from ecovisor.policies.static_carbon_rate import StaticCarbonRate
+from ecovisor.policies.suspend_resume import SuspendResume
+from ecovisor.policies.thresholds import Threshold
 from ecovisor.ports import AppView, Policy, VirtualEnergy
 from ecovisor.presets import BatteryParameters
 from ecovisor.workloads.models import BatchJob
@@ -157,6 +159,12 @@ def test_a_policy_that_raises_stops_the_run_and_is_named(compiled: bool) -> None
     assert (caught.value.app, caught.value.tick) == ("bad", 5)
     assert isinstance(caught.value.cause, SettingRefused)
     assert site.memory.get("tick") == 5.0  # the ticks before it stand
+
+
+def test_a_policy_that_raises_at_its_start_is_named_too() -> None:
+    site = build.site(build.app("a", 0.1, policy=lambda: SuspendResume(Threshold(percent=30.0))))  # there is no forecast
+    with pytest.raises(PolicyError, match=r"apps\.a\.policy: tick 0 .*no forecast of 'carbon'"):
+        build.run(site, 3)
 
 
 def test_energy_and_carbon_of_an_interval_are_sums_over_its_ticks() -> None:

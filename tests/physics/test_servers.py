@@ -17,7 +17,7 @@ curves = st.one_of(
     st.lists(st.floats(0.0, 500.0), min_size=2, max_size=21).map(lambda watts: tuple(sorted(watts))),
 )
 loads = st.one_of(st.sampled_from([0.0, 1.0, 0.5, 0.1]), st.floats(0.0, 1.0))
-watts = st.lists(st.one_of(st.just(0.0), st.floats(0.0, 100.0)), min_size=1, max_size=8)
+watts = st.lists(st.one_of(st.just(0.0), st.floats(1e-9, 100.0)), min_size=1, max_size=8)
 
 
 @given(curves, loads, loads)
