@@ -138,12 +138,6 @@ class Containers:
         """The container's own cap, or the one on the whole app if that is lower. [W]"""
         return min(self._find(container_id).limit_w, self._site.memory.column(self._tile, "app_cap_w")[self._i])
 
-    def cores_ratio(self, container_id: str) -> float:
-        """The container's part of the running cores. [1]"""
-        item = self._find(container_id)
-        cores = sum(other.cores for other in self._items if other.running)
-        return item.cores / cores if item.running and cores > 0.0 else 0.0
-
     def part_ratio(self, container_id: str) -> float:
         """The container's part of the app's power: by cores, or by power where containers have caps of their own. [1]"""
         weights = self._weights()
