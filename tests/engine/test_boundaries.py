@@ -156,6 +156,22 @@ def test_a_correction_is_no_energy_that_went_astray() -> None:
     assert summary.balance_residual_wh == pytest.approx(0.0, abs=1e-9)
 
 
+def test_a_battery_filled_by_others_has_done_with_its_charge_rate() -> None:
+    kept = build.Keep()
+    small = BatteryParameters(20.0, 0.0, 3.0, 3.0, 1.0, 1.0, 0.0, 0.0)
+    site = build.site(
+        build.app("a", energy=1.0, power=1.0), build.app("b", solar=1.0), battery=small, solar_w=[60.0, 60.0, 60.0, 60.0, 0.0, 0.0],
+        excess=("share",), grid_limit_w=0.0, sink=kept,
+    )  # fmt: skip
+    site.app("a").set_battery_charge_rate(5.0)
+    loop = Loop(site)
+    loop.run(6)
+    assert kept.of("a", "battery_level_wh")[-1] == kept.of("a", "capacity_wh")[-1]
+    assert kept.of("a", "received_w")[1] > 0.0 == kept.of("a", "grid_to_battery_w")[1]
+    site.adjust_battery(1.0)
+    assert site.get(0, "charge_rate_w") == 0.0
+
+
 def test_a_gap_belongs_to_the_site_and_time_goes_on_after_it() -> None:
     kept = build.Keep()
     site = build.site(build.app("a", 0.5, demand_w=30.0), sink=kept, start_s=1000.0)
@@ -182,7 +198,11 @@ def test_the_past_before_a_gap_stays_where_it_was() -> None:
     loop.run(2)
     site.gap(7200.0, import_wh=50.0, export_wh=0.0, solar_wh=0.0, measured_level_wh=site.memory.get("above_line_wh"))
     loop.run(3)
-    assert list(site.app("a").history("demand_w", 0.0, 600.0).values) == [30.0, 30.0]
+    energy = site.app("a")
+    assert list(energy.history("demand_w", 0.0, 600.0).values) == [30.0, 30.0]
+    across = energy.history("demand_w", 300.0, 600.0 + 7200.0 + 300.0).values
+    assert (across[0], across[-1], len(across)) == (30.0, 30.0, 26)
+    assert all(math.isnan(value) for value in across[1:-1])  # nobody metered it
 
 
 def test_between_runs_settings_are_for_the_next_tick() -> None:

@@ -67,8 +67,8 @@ def arguments(cell: Cell, level_wh: float, step: Step) -> tuple[float, ...]:
     )
 
 
-powers = st.one_of(st.sampled_from([0.0, 1e-9, 1.0, 100.0, 1e6]), st.floats(0.0, 2000.0))
-limits = st.one_of(st.sampled_from([0.0, 50.0, INFINITY, INFINITY]), st.floats(0.0, 2000.0))
+powers = st.one_of(st.sampled_from([0.0, 1e-9, 1.0, 100.0, 1e6]), st.floats(1e-9, 2000.0))
+limits = st.one_of(st.sampled_from([0.0, 50.0, INFINITY, INFINITY]), st.floats(1e-9, 2000.0))
 lengths_h = st.sampled_from([MICROSECOND_H, 1 / 3600, 1 / 60, 1 / 12, 0.25, 1.0, 24.0])
 cells = st.builds(
     Cell,
@@ -78,7 +78,7 @@ cells = st.builds(
     st.sampled_from([0.0, 0.0, 3e-5, 0.2, 0.999]),
 )
 steps = st.builds(Step, powers, powers, powers, limits, limits, limits, limits, lengths_h)
-fractions = st.one_of(st.sampled_from([0.0, 1.0, 1e-12, 1.0 - 1e-12, 0.5]), st.floats(0.0, 1.0))
+fractions = st.one_of(st.sampled_from([0.0, 1.0, 1e-12, 1.0 - 1e-12, 0.5]), st.floats(1e-300, 1.0))
 
 
 def played(cell: Cell, level_wh: float, sequence: list[Step]) -> Iterator[tuple[float, Step, float, Flows]]:
@@ -148,7 +148,7 @@ def test_carbon_bought_is_carbon_used_or_still_stored(cell: Cell, fraction: floa
     assert bought_g + initial_g == pytest.approx(used_g + stored_g, rel=1e-9)
 
 
-@given(st.floats(0.0, 1e4), st.floats(0.0, 1.0), st.floats(1e-6, 1e4))
+@given(st.floats(0.0, 1e4, allow_subnormal=False), st.floats(0.0, 1.0), st.floats(1e-6, 1e4))
 def test_moved_energy_carries_its_part_of_the_carbon(stored_g: float, part: float, level_wh: float) -> None:
     assert transferred_carbon_g(stored_g, part * level_wh, level_wh) <= stored_g
     assert transferred_carbon_g(stored_g, level_wh, level_wh) == stored_g
@@ -209,6 +209,8 @@ def test_near_full_is_full_only_on_the_way_up_and_near_empty_empty_only_on_the_w
     near_full, near_empty = 1440.0 * (1 - 1e-10), 1440.0 * 1e-10
     assert snapped_level_wh(near_full, 1000.0, 1440.0) == 1440.0
     assert snapped_level_wh(near_full, 1440.0, 1440.0) == near_full
+    assert snapped_level_wh(near_full, near_full, 1440.0) == near_full
+    assert snapped_level_wh(near_empty, near_empty, 1440.0) == near_empty
     assert snapped_level_wh(near_empty, 1000.0, 1440.0) == 0.0
     assert snapped_level_wh(near_empty, 0.0, 1440.0) == near_empty
 

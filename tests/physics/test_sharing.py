@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ecovisor.physics.sharing import acceptance_w, metered_flows, netting, part_ratio
 
-powers = st.one_of(st.sampled_from([0.0, 1.0, 100.0]), st.floats(0.0, 5000.0))
+powers = st.one_of(st.sampled_from([0.0, 1.0, 100.0]), st.floats(1e-9, 5000.0))
 ratios = st.sampled_from([1.0, 0.95, 0.8, 0.5])
 lengths_h = st.sampled_from([1e-6 / 3600, 1 / 60, 1 / 12, 1.0])
 
@@ -44,7 +44,7 @@ def test_acceptance_fills_to_full_and_no_further(part: float, charge_w: float, l
     assert level_wh + efficiency * (accepted_w + charge_w) * h <= 1440.0 * (1 + 1e-12)
 
 
-@given(powers, powers, st.one_of(st.just(0.0), st.floats(0.0, 1000.0)), ratios, ratios, lengths_h)
+@given(powers, powers, st.one_of(st.just(0.0), st.floats(1e-9, 1000.0)), ratios, ratios, lengths_h)
 def test_the_physical_battery_moves_by_what_the_virtual_ones_do(
     charge_w: float, discharge_w: float, room_wh: float, eta_c: float, eta_d: float, h: float
 ) -> None:

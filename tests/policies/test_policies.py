@@ -28,7 +28,7 @@ from ecovisor.ports import Policy
 from ecovisor.workloads.models import BatchJob
 
 EMPTY = dataclasses.replace(build.PAPER, initial_ratio=0.0)
-intensities = st.one_of(st.just(0.0), st.floats(0.0, 1000.0))
+intensities = st.one_of(st.just(0.0), st.floats(1e-9, 1000.0))
 
 
 @given(intensities, intensities, st.floats(0.1, 10.0))
@@ -55,7 +55,7 @@ def test_a_cap_below_idle_power_suspends() -> None:
     assert (cap_scale(1.0, 2.0), cap_scale(2.0, 2.0)) == (0.0, 1.0)
 
 
-@given(st.floats(0.0, 100.0), intensities, st.floats(0.0, 100.0))
+@given(st.one_of(st.just(0.0), st.floats(1e-9, 100.0)), intensities, st.one_of(st.just(0.0), st.floats(1e-9, 100.0)))
 def test_power_under_the_ceiling_emits_no_faster_than_the_rate(rate_g_per_h: float, intensity: float, solar_w: float) -> None:
     ceiling_w = rate_ceiling_w(rate_g_per_h, intensity, solar_w)
     assert ceiling_w >= solar_w
@@ -75,7 +75,7 @@ def test_a_threshold_is_a_value_or_a_percentile_of_the_coming_window() -> None:
     assert math.isnan(Threshold(percent=50.0).resolve_g_per_kwh(energy))  # nothing is known of then
 
 
-@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=20), st.floats(0.0, 100.0))
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=20), st.one_of(st.just(0.0), st.floats(1e-9, 100.0)))
 def test_a_percentile_lies_between_the_values_around_it(values: list[float], percent: float) -> None:
     found = percentile(values, percent)
     assert min(values) - 1e-9 <= found <= max(values) + 1e-9

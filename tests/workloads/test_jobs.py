@@ -127,15 +127,23 @@ def test_power_loss_takes_a_job_back_to_its_last_checkpoint() -> None:
     assert site.get(0, "work_done") == pytest.approx(5 * tick_core_h)  # one tick to restart, one of work
 
 
-def test_work_suspended_in_order_survives_a_later_power_loss() -> None:
+@pytest.mark.parametrize("way", ["scale", "cap", "container"])
+def test_work_suspended_in_order_survives_a_later_power_loss(way: str) -> None:
     job = BatchJob(work_core_h=100.0, start_s=0.0, checkpoint_interval_s=1e6)
     site = job_site(job)
     energy, loop = site.app("job"), Loop(site)
     loop.run(6)
     saved = site.get(0, "work_done")
-    energy.set_app_powercap(0.5)
+    if way == "scale":
+        energy.scale_containers(0.0)
+    elif way == "cap":
+        energy.set_app_powercap(0.5)
+    else:
+        energy.suspend_container("c1")
     loop.run(7)
+    energy.scale_containers(1.0)
     energy.set_app_powercap(math.inf)
+    energy.resume_container("c1")
     loop.run(9)
     assert site.get(0, "work_done") > saved
     site.set(0, "grid_limit_w", 1.0)
