@@ -62,11 +62,10 @@ def test_a_battery_that_is_none_is_never_full() -> None:
 def test_a_budget_counts_from_when_it_was_set_and_is_never_below_0() -> None:
     budget = CarbonBudget(10.0, spent_before_g=100.0)
     assert [budget.remaining_g(g) for g in (100.0, 104.0, 110.0, 120.0)] == [10.0, 6.0, 0.0, 0.0]
-    assert budget.ceiling_w(105.0, 500.0, 20.0, 0.5) == 20.0 + 5.0 / 0.5 / 500.0 * 1000.0
-    assert budget.ceiling_w(110.0, 500.0, 20.0, 0.5) == 20.0
 
 
 def test_a_clean_grid_costs_nothing_and_an_unknown_one_is_not_used() -> None:
+    assert rate_ceiling_w(10.0, 500.0, 20.0) == 40.0
     assert rate_ceiling_w(0.0, 0.0, 5.0) == math.inf
     assert rate_ceiling_w(100.0, NAN, 5.0) == 5.0
 
