@@ -397,7 +397,7 @@ def test_an_incomplete_folder_is_unusable(missing: str, tmp_path: Path, capsys: 
     ORDERLY.write(tmp_path)
     (tmp_path / missing).unlink()
     assert main([str(tmp_path)]) == 2
-    assert missing.split(".")[0] in capsys.readouterr().err
+    assert missing.split(".", maxsplit=1)[0] in capsys.readouterr().err
 
 
 def test_a_missing_column_or_key_is_named(tmp_path: Path) -> None:

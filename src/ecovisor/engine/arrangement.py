@@ -289,6 +289,7 @@ class Arrangement:
         values = {
             "scale_ratio": 1.0,
             "app_cap_w": INFINITY,
+            "ceiling_w": INFINITY,
             "max_discharge_w": INFINITY,
             "cores": spec.containers * spec.cores,
             "container_count": float(spec.containers),

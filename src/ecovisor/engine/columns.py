@@ -73,7 +73,9 @@ STATE = (
     "container_count",
     "cores",  # of all running containers, unscaled
     "scale_ratio",  # factor on the cores; 0 suspends
-    "app_cap_w",  # cap on the group
+    "app_cap_w",  # cap on the group, by its policy
+    "ceiling_w",  # cap on the group, by its carbon budget
+    "grid_share_limit_w",  # the app's part of the connection; a carbon budget may lower the limit in force
     "container_caps",  # 1: containers have caps of their own
     # workload
     "workload_kind",

@@ -136,7 +136,8 @@ class Containers:
 
     def cap_in_force_w(self, container_id: str) -> float:
         """The container's own cap, or the one on the whole app if that is lower. [W]"""
-        return min(self._find(container_id).limit_w, self._site.memory.column(self._tile, "app_cap_w")[self._i])
+        app_cap_w, ceiling_w = (self._site.memory.column(self._tile, name)[self._i] for name in ("app_cap_w", "ceiling_w"))
+        return min(self._find(container_id).limit_w, app_cap_w, ceiling_w)
 
     def part_ratio(self, container_id: str) -> float:
         """The container's part of the app's power: by cores, or by power where containers have caps of their own. [1]"""

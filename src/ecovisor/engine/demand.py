@@ -86,12 +86,13 @@ def request_tile(tile: Any, count: int, site: Any, signals: Any, containers: Any
         elif kind == TRACE_RATIO:
             utilisation = signals[int(tile.trace[i])][tick]
             asked_w = group_power_w(
-                site.power_curve_w, site.power_curve_points, site.server_cores, cores, utilisation, tile.app_cap_w[i]
+                site.power_curve_w, site.power_curve_points, site.server_cores, cores, utilisation, float("inf")
             )
         if tile.container_caps[i] > 0.0:
             tile.wanted_w[i] = asked_w
             asked_w = _under_container_caps_w(tile, i, asked_w, containers)
-        tile.demand_w[i] = asked_w if asked_w < tile.app_cap_w[i] else tile.app_cap_w[i]
+        cap_w = group_cap_w(tile, i)
+        tile.demand_w[i] = asked_w if asked_w < cap_w else cap_w
     site.sum_cores += cores_sum
 
 
@@ -120,7 +121,13 @@ def container_weight(tile: Any, i: int, c: int, site: Any, containers: Any) -> f
 
 def container_cap_w(tile: Any, i: int, c: int, containers: Any) -> float:
     """The cap in force on container ``c``: its own, or the one on the whole app if that is lower. [W]"""
-    return float(containers[c].cap_w if containers[c].cap_w < tile.app_cap_w[i] else tile.app_cap_w[i])
+    cap_w = group_cap_w(tile, i)
+    return float(containers[c].cap_w if containers[c].cap_w < cap_w else cap_w)
+
+
+def group_cap_w(tile: Any, i: int) -> float:
+    """The cap in force on the whole app: its policy's, or its carbon budget's if that is lower. [W]"""
+    return float(tile.app_cap_w[i] if tile.app_cap_w[i] < tile.ceiling_w[i] else tile.ceiling_w[i])
 
 
 def request_batch(tile: Any, i: int, cores: float, site: Any, containers: Any) -> None:
@@ -140,8 +147,9 @@ def request_batch(tile: Any, i: int, cores: float, site: Any, containers: Any) -
     else:
         full_w = group_power_w(site.power_curve_w, site.power_curve_points, site.server_cores, cores, 1.0, float("inf"))
     wanted_w = full_w
-    if tile.app_cap_w[i] < full_w:
-        wanted_w = tile.app_cap_w[i]
+    cap_w = group_cap_w(tile, i)
+    if cap_w < full_w:
+        wanted_w = cap_w
         if wanted_w < cores / site.server_cores * site.power_curve_w[0]:  # not even idle: suspended
             tile.demand_w[i] = 0.0
             tile.busy_ratio[i] = 0.0

@@ -50,12 +50,14 @@ def physical_limits(
 def app_limits(shares: AppShares, limits: PhysicalLimits) -> dict[str, float]:
     """Columns of an app with these shares."""
     unlimited = limits.grid_limit_w == float("inf")
+    grid_limit_w = limits.grid_limit_w if unlimited else limits.grid_limit_w * shares.grid
     return {
         "solar_share_ratio": shares.solar,
         "capacity_wh": limits.usable_wh * shares.battery_energy,
         "charge_limit_w": limits.charge_limit_w * shares.battery_power,
         "discharge_limit_w": limits.discharge_limit_w * shares.battery_power,
-        "grid_limit_w": limits.grid_limit_w if unlimited else limits.grid_limit_w * shares.grid,
+        "grid_limit_w": grid_limit_w,
+        "grid_share_limit_w": grid_limit_w,
     }
 
 

@@ -10,6 +10,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ecovisor.engine.columns import RECORDED, SITE_RECORDED
@@ -30,7 +31,7 @@ _RENAMED = {"charge_rate_in_force_w": "charge_rate_setting_w", "max_discharge_w"
 _SITE_TABLE = SITE_RECORDED[:-1]  # the intensity stands in `flows`
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Layout:
     """Who stands where in a block."""
 
@@ -52,6 +53,19 @@ class Layout:
     def site(self, column: int) -> tuple[int, int]:
         """Start of a column of `site`, and its length."""
         return (len(RECORDED) * len(self.apps) + column) * self.rows, self.rows
+
+    @cached_property
+    def container_rows(self) -> list[tuple[str, str]]:
+        """App and container of each row of a tick in the `containers` table."""
+        rows: list[tuple[str, str]] = []
+        containers = iter((*self.containers, (-1, "", 0)))
+        owner, name, _ = next(containers)
+        for app, app_name in enumerate(self.apps):
+            while owner == app:
+                rows.append((app_name, name))
+                owner, name, _ = next(containers)
+            rows.append((app_name, "_battery"))
+        return rows
 
     @property
     def power_start(self) -> int:
@@ -120,8 +134,8 @@ class Recorder:
         if not self.wanted or ticks == 0:
             return
         if self.sink is not None:
-            times_s = [self._time_s(first) + k * self.tick_s for k in range(ticks)]
-            self._write(memory, times_s)
+            begin_s, tick_s = self._time_s(first), self.tick_s
+            self._write(memory, _times_s(begin_s, tick_s, ticks, memory.compiled))
         if self.keep_s > 0.0:
             self._keep(memory, first, ticks)
 
@@ -231,7 +245,7 @@ class Recorder:
         rows = {name: [site.get(name, 0.0)] for name in _SITE_TABLE}
         self.sink.write(Block("site", begin_s, {}, {"dt_s": [duration_s], **rows}, {}))
 
-    def _write(self, memory: Memory, times_s: list[float]) -> None:
+    def _write(self, memory: Memory, times_s: Sequence[float]) -> None:
         assert self.sink is not None
         layout, ticks = self._layout, len(times_s)
         apps = len(layout.apps)
@@ -256,16 +270,13 @@ class Recorder:
         self._write_containers(memory, times_s, columns)
         self._write_events(memory, times_s, columns)
 
-    def _write_containers(self, memory: Memory, times_s: list[float], flows: Mapping[str, Sequence[float]]) -> None:
+    def _write_containers(self, memory: Memory, times_s: Sequence[float], flows: Mapping[str, Sequence[float]]) -> None:
         assert self.sink is not None
         layout, ticks = self._layout, len(times_s)
-        apps, slots = len(layout.apps), layout.slots
+        slots = layout.slots
         power = memory.block(layout.power_start, ticks * slots)
         cap = memory.block(layout.power_start + layout.rows * slots, ticks * slots)
-        rows: list[tuple[str, str]] = []
-        for app in range(apps):
-            rows += [(layout.apps[app], name) for owner, name, _ in layout.containers if owner == app]
-            rows.append((layout.apps[app], "_battery"))
+        rows = layout.container_rows
         write = _containers_compiled if memory.compiled else _containers_plain
         power_w, carbon_g, cap_w = write(layout, ticks, power, cap, flows, self.tick_s)
         keys = {"app": [app for app, _ in rows], "container": [name for _, name in rows]}
@@ -277,7 +288,7 @@ class Recorder:
         }
         self.sink.write(Block("containers", times_s, keys, columns, {}))
 
-    def _write_events(self, memory: Memory, times_s: list[float], flows: Mapping[str, Sequence[float]]) -> None:
+    def _write_events(self, memory: Memory, times_s: Sequence[float], flows: Mapping[str, Sequence[float]]) -> None:
         """Batteries that became full or empty: at the end of the tick that made them so."""
         assert self.sink is not None
         detect = _edges_compiled if memory.compiled else _edges_plain
@@ -325,6 +336,14 @@ def _edges_compiled(apps: int, before: list[tuple[float, float]], levels: Any, c
         (int(tick), int(app), "battery_full" if full[tick, app] else "battery_empty") for tick, app in numpy.argwhere(full | empty)
     ]
     return edges, list(zip(level[-1].tolist(), capacity[-1].tolist(), strict=True))
+
+
+def _times_s(begin_s: float, tick_s: float, count: int, compiled: bool) -> Sequence[float]:
+    if not compiled:
+        return [begin_s + k * tick_s for k in range(count)]
+    import numpy
+
+    return array("d", (begin_s + numpy.arange(count) * tick_s).tobytes())
 
 
 def _constant(value: float, count: int, compiled: bool) -> Sequence[float]:

@@ -34,6 +34,9 @@ _COLUMNS = (
     "unserved_w",
     "scale_ratio",
     "app_cap_w",
+    "ceiling_w",
+    "grid_limit_w",
+    "grid_share_limit_w",
     "work_done",
     "work_total",
     "carbon_total_g",
@@ -70,7 +73,6 @@ class VirtualEnergySystem:
         "_i",
         "_index",
         "_now",
-        "_own_cap_w",
         "_rates",
         "_site",
         "_subscriptions",
@@ -93,6 +95,9 @@ class VirtualEnergySystem:
     _unserved_w: MutableSequence[float]
     _scale_ratio: MutableSequence[float]
     _app_cap_w: MutableSequence[float]
+    _ceiling_w: MutableSequence[float]
+    _grid_limit_w: MutableSequence[float]
+    _grid_share_limit_w: MutableSequence[float]
     _work_done: MutableSequence[float]
     _work_total: MutableSequence[float]
     _carbon_total_g: MutableSequence[float]
@@ -108,7 +113,6 @@ class VirtualEnergySystem:
         self._subscriptions: Subscriptions | None = None
         self._budget: CarbonBudget | None = None
         self._rates: dict[str, float] = {}
-        self._own_cap_w = INFINITY
         self._containers = Containers(site, index)
         self.bind(index)
 
@@ -256,13 +260,16 @@ class VirtualEnergySystem:
         self.enforce_ceilings()
 
     def enforce_ceilings(self) -> None:
-        """Turn carbon rates and the budget into power caps for the coming tick; called before every tick."""
-        solar_w, intensity = self.get_solar_power(), self._now.intensity_g_per_kwh
-        cap_w = self._own_cap_w
+        """Turn carbon rates and the budget into limits of the coming tick; called before every tick.
+
+        A budget limits the import, by load and battery alike, and caps the app at what import and sun can serve.
+        """
+        i, solar_w, intensity = self._i, self.get_solar_power(), self._now.intensity_g_per_kwh
+        import_w = INFINITY
         if self._budget is not None:
-            ceiling_w = self._budget.ceiling_w(self._carbon_total_g[self._i], intensity, solar_w, self._now.hours_h)
-            cap_w = min(cap_w, ceiling_w)
-        self._app_cap_w[self._i] = cap_w
+            import_w = self._budget.import_ceiling_w(self._carbon_total_g[i], intensity, self._now.hours_h)
+        self._ceiling_w[i] = solar_w + import_w
+        self._grid_limit_w[i] = min(self._grid_share_limit_w[i], import_w)
         # Import is shared in proportion to power, so beside others that draw more a container's part of the solar is not certain.
         own_solar_w = solar_w if len(self._containers.ids) == 1 else 0.0
         for container_id, rate_g_per_h in self._rates.items():
@@ -354,11 +361,7 @@ class VirtualEnergySystem:
     def set_app_powercap(self, cap_w: float) -> None:
         if not cap_w >= 0.0:
             raise SettingRefused(f"set_app_powercap: {cap_w!r} W; give a power of at least 0")
-        self._own_cap_w = cap_w
-        if self._budget is None:
-            self._app_cap_w[self._i] = cap_w
-        else:
-            self.enforce_ceilings()
+        self._app_cap_w[self._i] = cap_w
 
     # -- past and future
 

@@ -27,6 +27,6 @@ class CarbonBudget:
         left_g = self.budget_g - (carbon_g - self.spent_before_g)
         return left_g if left_g > 0.0 else 0.0
 
-    def ceiling_w(self, carbon_g: float, carbon_intensity_g_per_kwh: float, solar_w: float, hours_h: float) -> float:
-        """Largest power in the coming tick that the budget can still pay for. [W]"""
-        return rate_ceiling_w(self.remaining_g(carbon_g) / hours_h, carbon_intensity_g_per_kwh, solar_w)
+    def import_ceiling_w(self, carbon_g: float, carbon_intensity_g_per_kwh: float, hours_h: float) -> float:
+        """Largest import in the coming tick that the budget can still pay for; none on an unknown intensity. [W]"""
+        return rate_ceiling_w(self.remaining_g(carbon_g) / hours_h, carbon_intensity_g_per_kwh, 0.0)
