@@ -280,7 +280,7 @@ def test_whatever_happens_between_ticks_the_site_adds_up(small_blocks: None) -> 
 
 @pytest.mark.slow
 def test_whatever_happens_between_ticks_the_site_adds_up_for_long(small_blocks: None) -> None:
-    run_machine(3000, 50)
+    run_machine(1000, 50)
 
 
 def run_machine(examples: int, steps: int) -> None:
