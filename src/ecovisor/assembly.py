@@ -204,6 +204,14 @@ def build_site(
         solar_peak_w=max(signals.solar_w, default=0.0),
     )
     site = Site(physical, signals, start_s=interval.start_s, tick_s=interval.tick_s, sink=sink, compiled=compiled)
+    battery = physical.battery
+    if battery is not None and site.usable_wh <= 0.0:
+        raise SettingsError(
+            "site.battery",
+            f"the solar buffer of one tick ({site.reserve_wh:.0f} Wh) leaves nothing of the usable "
+            f"{battery.capacity_wh * (1.0 - battery.empty_ratio):.0f} Wh",
+            "shorten run.tick, or give a larger battery or a smaller array",
+        )
     site.join(*(_specification(app, f"apps[{k}]", scenario, folder, interval, agnostic) for k, app in enumerate(scenario.apps)))
     site.begin()
     return site

@@ -60,7 +60,6 @@ class Loop:
         self._ticks: list[tuple[Callable[[Any, Any], None], VirtualEnergySystem]] = []
         self._workloads: list[tuple[Workload, VirtualEnergySystem]] = []
         self._refreshes: list[_Refresh] = []
-        self._calls: list[VirtualEnergySystem] = []
         self._error: BaseException | None = None
         self._in_python = policies_in_python
         self._asked: list[tuple[Workload, VirtualEnergySystem]] = []

@@ -9,7 +9,7 @@ import math
 from array import array
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -54,6 +54,14 @@ class Layout:
         """Start of a column of `site`, and its length."""
         return (len(RECORDED) * len(self.apps) + column) * self.rows, self.rows
 
+    def parts(self, ticks: int) -> list[tuple[int, int]]:
+        """Start and length of what the first ``ticks`` rows fill, in the order of a block with as many rows."""
+        apps = len(self.apps)
+        flows = [(self.flow(column)[0], ticks * apps) for column in range(len(RECORDED))]
+        site = [(self.site(column)[0], ticks) for column in range(len(SITE_RECORDED))]
+        containers = [(self.power_start + half * self.rows * self.slots, ticks * self.slots) for half in (0, 1)]
+        return flows + site + containers
+
     @cached_property
     def container_rows(self) -> list[tuple[str, str]]:
         """App and container of each row of a tick in the `containers` table."""
@@ -80,7 +88,7 @@ class _Past:
     first_tick: int
     ticks: int
     layout: Layout
-    values: Any
+    values: array[float]
 
 
 class Recorder:
@@ -142,9 +150,14 @@ class Recorder:
     # -- history
 
     def _keep(self, memory: Memory, first: int, ticks: int) -> None:
-        layout = self._layout
-        block = memory.block(0, layout.width * layout.rows)
-        values = block.copy() if memory.compiled else block  # type: ignore[attr-defined]
+        layout = replace(self._layout, rows=ticks)
+        values = array("d")
+        for start, length in self._layout.parts(ticks):
+            part = memory.block(start, length)
+            if memory.compiled:
+                values.frombytes(memoryview(part).cast("B"))  # type: ignore[arg-type]  # an array is a buffer
+            else:
+                values.extend(part)
         self._past.append(_Past(first, ticks, layout, values))
         ticks_kept = self.keep_s / self.tick_s
         floats = sum(past.layout.width * past.layout.rows for past in self._past)

@@ -293,11 +293,6 @@ class VirtualEnergySystem:
     def notify_battery_empty(self, callback: Callable[[float], None]) -> None:
         self._subscribed().empty.append(Notifier(callback))
 
-    @property
-    def needs_call(self) -> bool:
-        """True if something of this app has to be looked at before every tick, besides its policy."""
-        return self._subscriptions is not None or self._budget is not None or bool(self._rates)
-
     def observe(self) -> None:
         """Enforce ceilings and tell subscribers what has changed; called before a tick."""
         if self._budget is not None or self._rates:

@@ -11,7 +11,6 @@ import math
 import re
 from datetime import UTC, datetime
 
-SECONDS_PER_HOUR = 3600.0
 WH_PER_KWH = 1000.0
 
 _SECONDS = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
