@@ -389,7 +389,7 @@ class Judge:
                 name,
                 "flows" if per_app else "site",
                 column,
-                float(absolute.max()),
+                float(np.max(absolute)),
                 float(relative.flat[flat]),
                 int(np.count_nonzero(exceeds)),
                 moment(int(self.run.time_ns[place[0]])),

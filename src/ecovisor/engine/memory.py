@@ -215,7 +215,8 @@ class CompiledMemory(_Copying):
         self._columns = flat[:, : width * columns.TILE].reshape(len(counts) + 1, width, columns.TILE)
         self._site = numpy.zeros(1, columns.site_dtype())
         self._site["working_copy"] = 1.0
-        self._fields: Any = memoryview(self._site.view(numpy.float64))  # type: ignore[arg-type]
+        flat_site: Any = self._site.view(numpy.float64)
+        self._fields: Any = memoryview(flat_site)
         self._index = {name: i for i, name in enumerate(columns.SITE)}
         self._containers = numpy.zeros(max(containers, 1), columns.container_dtype())
         self._signals = numpy.zeros((columns.FIRST_TRACE, 1))
