@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ecovisor.adapters.signals.columns import ValueColumn
@@ -69,6 +69,7 @@ def test_a_series_that_starts_in_a_repeated_hour_is_refused() -> None:
     start=st.datetimes(datetime.fromisoformat("2015-01-01"), datetime.fromisoformat("2025-01-01")),
     step_min=st.sampled_from([5, 15, 30, 60]),
 )
+@example(zone="Australia/Lord_Howe", start=datetime(2016, 3, 26), step_min=60)
 def test_local_times_of_a_regular_series_come_back_as_the_instants_they_were(zone: str, start: datetime, step_min: int) -> None:
     first = start.replace(minute=0, second=0, microsecond=0, tzinfo=UTC)
     instants = [first + timedelta(minutes=step_min * k) for k in range(200)]

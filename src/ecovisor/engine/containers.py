@@ -5,6 +5,7 @@ The same functions that a container platform has (paper, section 3: list, add, r
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ecovisor.engine.columns import BATCH
@@ -62,7 +63,7 @@ class Containers:
         memory = self._site.memory
         for k, item in enumerate(self._items[: self._capacity]):
             memory.set_container(self._first + k, item.cores if self._runs(item) else 0.0, item.limit_w)
-        running = sum(item.cores for item in self._items if self._runs(item))
+        running = math.fsum(item.cores for item in self._items if self._runs(item))
         memory.column(self._tile, "cores")[self._i] = running
         memory.column(self._tile, "container_count")[self._i] = float(min(len(self._items), self._capacity))
         capped = any(item.limit_w < INFINITY for item in self._items)
@@ -142,12 +143,12 @@ class Containers:
     def part_ratio(self, container_id: str) -> float:
         """The container's part of the app's power: by cores, or by power where containers have caps of their own. [1]"""
         weights = self._weights()
-        total = sum(weights)
+        total = math.fsum(weights)
         return weights[self._items.index(self._find(container_id))] / total if total > 0.0 else 0.0
 
     def _weights(self) -> list[float]:
         cores = [item.cores if self._runs(item) else 0.0 for item in self._items]
-        column, total = self._site.memory.column, sum(cores)
+        column, total = self._site.memory.column, math.fsum(cores)
         wanted_w = column(self._tile, "wanted_w")[self._i]
         if all(item.limit_w == INFINITY for item in self._items) or wanted_w <= 0.0 or total <= 0.0:
             return cores
@@ -178,7 +179,7 @@ class Containers:
     def list(self, app_power_w: float) -> list[ContainerInfo]:
         """See `ports.VirtualEnergy.list_containers`."""
         weights = self._weights()
-        total = sum(weights)
+        total = math.fsum(weights)
         return [
             ContainerInfo(
                 item.id,

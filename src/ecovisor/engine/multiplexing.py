@@ -5,6 +5,7 @@ Pure arithmetic on plain values; `ecovisor.engine.site` applies it at tick bound
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -94,7 +95,7 @@ def adjustments_wh(levels_wh: Sequence[float], rooms_wh: Sequence[float], differ
     own_wh = min(amount_wh, available[-1])
     changes = [0.0] * (len(levels_wh) - 1) + [sign * own_wh]
     amount_wh -= own_wh
-    others_wh = sum(available[:-1])
+    others_wh = math.fsum(available[:-1])
     if amount_wh > 0.0 and others_wh > 0.0:
         part = min(1.0, amount_wh / others_wh)
         for i, wh in enumerate(available[:-1]):

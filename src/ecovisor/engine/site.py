@@ -127,9 +127,9 @@ class Site(Arrangement):
         """
         self._at_boundary("leave")
         group = self.group(name)
-        moved_wh = sum(self.values(group, "battery_level_wh"))
-        moved_g = sum(self.values(group, "stored_carbon_g"))
-        solar_wh = sum(self.values(group, "buffer_wh"))
+        moved_wh = math.fsum(self.values(group, "battery_level_wh"))
+        moved_g = math.fsum(self.values(group, "stored_carbon_g"))
+        solar_wh = math.fsum(self.values(group, "buffer_wh"))
         groups = [other for other in self.groups if other is not group]
         self.rearrange(groups)
         own = remaining_shares([(g.spec.shares, g.spec.count) for g in groups])
@@ -175,15 +175,15 @@ class Site(Arrangement):
         self._at_boundary("adjust_battery")
         levels = self.levels_wh()
         rooms = [max(0.0, self.get(k, "capacity_wh") - level_wh) for k, level_wh in enumerate(levels)]
-        changes = adjustments_wh(levels, rooms, measured_level_wh - sum(levels))
+        changes = adjustments_wh(levels, rooms, measured_level_wh - math.fsum(levels))
         for index, change_wh in enumerate(changes):
             if change_wh != 0.0:
                 self.set(index, "battery_level_wh", max(0.0, levels[index] + change_wh))
                 self.set(index, "battery_adjust_wh", self.get(index, "battery_adjust_wh") + change_wh)
         for name in ("above_line_wh", "adjust_total_wh"):
-            self.memory.set(name, self.memory.get(name) + sum(changes))
+            self.memory.set(name, self.memory.get(name) + math.fsum(changes))
         self.memory.set("clear_boundary", 1.0)
-        return sum(changes)
+        return math.fsum(changes)
 
     def gap(self, duration_s: float, *, import_wh: float, export_wh: float, solar_wh: float, measured_level_wh: float) -> None:
         """Account for time that nobody metered: one row of `_site` from the cumulative meters.
@@ -285,7 +285,7 @@ class Site(Arrangement):
             return
         rooms = [self.get(k, "capacity_wh") - self.get(k, "battery_level_wh") for k in range(own)]
         rooms = [max(0.0, room_wh) for room_wh in rooms]
-        total_wh = sum(rooms)
+        total_wh = math.fsum(rooms)
         if total_wh <= 0.0:
             return
         moved_wh, moved_g = self._move_above(own, self.get(own, "capacity_wh"))

@@ -6,6 +6,7 @@ them (Table 2, budgets, notifications) is in `library`; who owns the columns is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, MutableSequence
 
 from ecovisor.engine.containers import Containers
@@ -218,7 +219,7 @@ class VirtualEnergySystem:
             self._now.start_s if start_s is None else start_s,
             self._now.now_s if end_s is None else end_s,
         ).values
-        return float(sum(values))
+        return float(math.fsum(values))
 
     def get_container_energy(self, container_id: str, start_s: float, end_s: float) -> float:
         power = self._site.recorder.container_history(self._containers.slot(container_id), start_s, end_s)

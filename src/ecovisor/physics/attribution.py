@@ -6,6 +6,7 @@ app's served demand among its containers after it (in proportion to power).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 
@@ -21,7 +22,7 @@ def idle_equal_w(node_idle_w: float, count: int) -> list[float]:
 
 def idle_by_use_w(node_idle_w: float, dynamic_w: Sequence[float]) -> list[float]:
     """Idle power in proportion to dynamic power; where nobody uses the node all of it stays `_site`'s. [W]"""
-    total_w = sum(dynamic_w)
+    total_w = math.fsum(dynamic_w)
     if total_w <= 0.0:
         return [0.0] * len(dynamic_w)
     return [node_idle_w * part / total_w for part in dynamic_w]
@@ -34,7 +35,7 @@ def attributed_w(container_w: Sequence[float], node_w: float) -> tuple[list[floa
         The containers' powers, scaled down in proportion if together they exceed ``node_w`` [W], and the positive remainder, which is
         `_site`'s [W]. They sum to ``node_w``.
     """
-    total_w = sum(container_w)
+    total_w = math.fsum(container_w)
     if total_w > node_w:
         return [part * (node_w / total_w) for part in container_w], 0.0
     return list(container_w), node_w - total_w
@@ -42,7 +43,7 @@ def attributed_w(container_w: Sequence[float], node_w: float) -> tuple[list[floa
 
 def split_w(served_w: float, container_w: Sequence[float]) -> list[float]:
     """An app's served demand split among its containers in proportion to their power. [W]"""
-    total_w = sum(container_w)
+    total_w = math.fsum(container_w)
     if total_w <= 0.0:
         return [0.0] * len(container_w)
     return [served_w * (part / total_w) for part in container_w]

@@ -124,7 +124,7 @@ def _from_local(times: list[datetime], lines: Sequence[int], where: str, rules: 
     """Local times to instants; a day without a change of the clock costs one look at the rules."""
     instants = array("d")
     steady: dict[date, float | None] = {}
-    before_s = -math.inf
+    before_s, step_s = -math.inf, math.nan
     for k, when in enumerate(times):
         day = when.date()
         if day not in steady:
@@ -142,9 +142,11 @@ def _from_local(times: list[datetime], lines: Sequence[int], where: str, rules: 
                 raise SeriesError(
                     _row(where, lines[0]), f"{when} happened twice, when the clock was set back", "give the first row its offset"
                 )
-            instant_s = earlier_s if earlier_s > before_s else later_s
+            # Of the two instants the one that keeps the step (clocks may move by half an hour), else the first that comes after.
+            keeps_step = later_s - before_s == step_s != earlier_s - before_s
+            instant_s = earlier_s if earlier_s > before_s and not keeps_step else later_s
         instants.append(instant_s)
-        before_s = instant_s
+        before_s, step_s = instant_s, instant_s - before_s
     return instants
 
 
