@@ -86,7 +86,7 @@ class Loop:
             site.grow()
         memory = site.memory
         python = bool(self._ticks or self._workloads or site.every_tick)
-        if python and not site.recorder.wanted and site.recorder.keep_s > 0.0:
+        if python and not site.recorder.wanted and site.recorder.history.keep_s > 0.0:
             site.recorder.wanted = True
             site.attach_recorder()
         memory.set("keep", 1.0 if python or site.recorder.wanted else 0.0)

@@ -14,7 +14,7 @@ from ecovisor.engine import columns
 from ecovisor.engine.arrangement import Arrangement, Signals, site_spec
 from ecovisor.engine.multiplexing import adjustments_wh, app_limits, physical_limits, remaining_shares
 from ecovisor.engine.recorder import Recorder
-from ecovisor.engine.specification import SITE_APP, AppSpec, Group
+from ecovisor.engine.specification import AppSpec, Group
 from ecovisor.model.errors import Infeasible, SettingRefused
 from ecovisor.physics.battery import SNAP_RATIO, self_discharge_ratio, usable_capacity_wh
 from ecovisor.physics.carbon import transferred_carbon_g
@@ -215,7 +215,6 @@ class Site(Arrangement):
             ("load_total_wh", import_wh + used_wh),
         ):
             self.memory.set(name, self.memory.get(name) + added)
-        begin_s = self.start_s + self.memory.get("tick") * self.tick_s
         self.recorder.write_gap(
             duration_s,
             {
@@ -236,12 +235,9 @@ class Site(Arrangement):
                 "node_power_w": (import_wh + used_wh) / hours_h,
                 **{name: self.memory.get(name) for name in ("buffer_wh", "physical_level_wh", "below_line_wh")},
             },
+            f"{duration_s:g} s; import {import_wh:g} Wh, export {export_wh:g} Wh, solar {solar_wh:g} Wh",
         )
-        if self.recorder.sink is not None:
-            detail = f"{duration_s:g} s; import {import_wh:g} Wh, export {export_wh:g} Wh, solar {solar_wh:g} Wh"
-            self.recorder.sink.write_event(Event(begin_s, SITE_APP, "gap", detail))
         self.start_s += duration_s
-        self.recorder.skip(duration_s)
         self.now.start_s += duration_s
         self.memory.set("start_s", self.start_s)
         self.adjust_battery(measured_level_wh)
@@ -249,8 +245,8 @@ class Site(Arrangement):
     def _tell(self, kind: str, name: str, detail: str = "") -> None:
         """Record an event at the start of the coming tick, once the run has begun."""
         tick = self.memory.get("tick")
-        if self.recorder.sink is not None and tick > 0.0:
-            self.recorder.sink.write_event(Event(self.start_s + tick * self.tick_s, name, kind, detail))
+        if tick > 0.0:
+            self.recorder.tell(Event(self.start_s + tick * self.tick_s, name, kind, detail))
 
     def _at_boundary(self, function: str) -> None:
         if self._in_loop:

@@ -222,11 +222,11 @@ class VirtualEnergySystem:
         return float(math.fsum(values))
 
     def get_container_energy(self, container_id: str, start_s: float, end_s: float) -> float:
-        power = self._site.recorder.container_history(self._containers.slot(container_id), start_s, end_s)
+        power = self._site.recorder.history.container_power(self._containers.slot(container_id), start_s, end_s)
         return energy_wh(power, self._now.tick_s)
 
     def get_container_carbon(self, container_id: str, start_s: float, end_s: float) -> float:
-        power = self._site.recorder.container_history(self._containers.slot(container_id), start_s, end_s)
+        power = self._site.recorder.history.container_power(self._containers.slot(container_id), start_s, end_s)
         demand = self.history("demand_w", start_s, end_s).values
         unserved = self.history("unserved_w", start_s, end_s).values
         grid = self.history("grid_to_load_w", start_s, end_s).values
@@ -362,7 +362,7 @@ class VirtualEnergySystem:
     # -- past and future
 
     def history(self, metric: str, start_s: float, end_s: float) -> Series:
-        return self._site.recorder.history(self._index, metric, start_s, end_s)
+        return self._site.recorder.history.series(self._index, metric, start_s, end_s)
 
     def forecast(self, signal: str, horizon_s: float) -> Series:
         return self._site.forecast(self._index, signal, self._now.now_s, horizon_s)
