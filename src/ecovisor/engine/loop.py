@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ecovisor.engine import kernel
+from ecovisor.engine.kernel import FULL_BLOCK
 from ecovisor.engine.site import Site
 from ecovisor.engine.specification import AppSpec, BuiltInPolicy, Group, policy_columns
 from ecovisor.engine.virtual_energy_system import VirtualEnergySystem
@@ -119,31 +119,33 @@ class Loop:
     # -- called by the loop
 
     def _call_back(self, reason: int) -> int:
-        energy, part = None, "policy"
+        energy, part, site = None, "policy", self.site
+        now = site.now
         try:
-            if reason == kernel.FULL_BLOCK:
-                self.site.recorder.flush()
+            if reason == FULL_BLOCK:
+                site.recorder.flush()
                 if self._progress is not None:
-                    self._progress(int(self.site.memory.get("tick")), self._last_tick)
+                    self._progress(int(site.memory.get("tick")), self._last_tick)
                 return 0
-            now = self.site.now
-            now.tick, now.intensity_g_per_kwh = self.site.memory.clock()
+            now.tick, now.intensity_g_per_kwh = site.memory.clock()
             if self._refreshes:
                 self._refresh(now.tick)
-            part = "workload"
-            for workload, energy in self._asked:
-                self._tell_workload(workload, energy)
-            part = "policy"
-            if self.site.every_tick:
-                for energy in list(self.site.handles.values()):
+            if self._asked:
+                part = "workload"
+                for workload, energy in self._asked:
+                    self._tell_workload(workload, energy)
+                part = "policy"
+            if site.every_tick:
+                for energy in list(site.handles.values()):
                     energy.observe()
             for call, energy in self._ticks:
                 call(energy, energy)
-            part = "workload"
-            for workload, energy in self._workloads:
-                self._ask(workload, energy)
-            self._asked = list(self._workloads)
-            return _GROW if self.site.regrow else 0
+            if self._workloads:
+                part = "workload"
+                for workload, energy in self._workloads:
+                    self._ask(workload, energy)
+                self._asked = list(self._workloads)
+            return _GROW if site.regrow else 0
         except BaseException as error:
             self._error = error
             if energy is not None and isinstance(error, Exception):

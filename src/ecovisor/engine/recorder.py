@@ -16,7 +16,7 @@ from ecovisor.ports import Event, TableSink
 
 #: Largest block in floats: 32 MB.
 BLOCK_FLOATS = 4_000_000
-MAX_ROWS = 8192
+MAX_ROWS = 16384
 
 
 class Recorder:
