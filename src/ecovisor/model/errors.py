@@ -6,6 +6,10 @@
     │   └── SeriesError       a time series: missing, unsorted, with gaps, too short, in the wrong unit
     ├── SettingRefused        a value given to a setter is no power (NaN, infinite, negative) or names nothing
     ├── Infeasible            a valid request that the virtual or physical system cannot meet, with the bound
+    ├── UnknownApp            no app of this name
+    ├── Unavailable           a device, platform, store or service did not answer, or not usefully; it may later
+    ├── Refused               a device, platform or service will not do what it was asked, with its reason
+    ├── StoreError            a state directory or ledger cannot be used: locked, full, read-only, damaged, from a newer version
     └── PolicyError           a policy (or a plug-in workload) raised; names the app and the tick
 
 The command line prints the message of any of them as one line and exits with status 2.
@@ -48,6 +52,22 @@ class SettingRefused(EcovisorError, ValueError):
 
 class Infeasible(EcovisorError, ValueError):
     """A valid request that the system cannot meet; the message states the bound."""
+
+
+class UnknownApp(EcovisorError, LookupError):
+    """There is no app of this name."""
+
+
+class Unavailable(EcovisorError):
+    """A device, platform, store or service did not answer, or not usefully. Trying again later may help."""
+
+
+class Refused(EcovisorError):
+    """A device, platform or service will not do what it was asked; the message has its reason. Trying again will not help."""
+
+
+class StoreError(EcovisorError):
+    """A state directory or ledger cannot be used; the message names the file, what is wrong, and the remedy."""
 
 
 class PolicyError(EcovisorError):

@@ -1,0 +1,1 @@
+"""The SDK: an app's virtual energy system over HTTP."""
