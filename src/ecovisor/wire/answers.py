@@ -228,6 +228,8 @@ class Snapshot(_Answer, kw_only=True, frozen=True):
     progress: Progress
     stale: list[SourceState]
     """Sources whose last value is old or missing; empty when all is well."""
+    timezone: str = "UTC"
+    """IANA name of the site's zone, for people."""
 
 
 class SiteSnapshot(_Answer, kw_only=True, frozen=True):
