@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ecovisor.engine import columns
 from ecovisor.engine.memory import Memory, MemoryKind, PlainMemory, choose_memory
@@ -28,11 +28,12 @@ COMPILED_FROM_APPS = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signals:
-    """What a site is driven by: one value a tick each, from tick 0."""
+    """What a site is driven by: one value a tick each, from tick ``first_tick`` on."""
 
     solar_w: array[float]
     carbon_intensity_g_per_kwh: array[float]
     price_per_kwh: array[float] | None = None
+    first_tick: int = 0
     traces: Mapping[str, tuple[array[float], bool]] = field(default_factory=dict)
     """Signal → values, and whether they are a utilisation (else W)."""
     forecasters: Mapping[str, Forecaster] = field(default_factory=dict)
@@ -236,6 +237,28 @@ class Arrangement:
             return Series(series.name, series.unit, series.start_s, series.step_s, scaled, series.quality, series.origin)
         return series
 
+    def know(self, *, solar_w: float, carbon_intensity_g_per_kwh: float, price_per_kwh: float, traces: Mapping[str, float]) -> None:
+        """Live: what is known of the coming tick's signals, one value each; it may be told again until the tick has run.
+
+        Args:
+            solar_w: collected; NaN is refused by the loop's sums, so 0 until it is known. [W]
+            carbon_intensity_g_per_kwh: NaN where unknown. [g/kWh]
+            price_per_kwh: 0 where unknown.
+            traces: of simulated workloads, by signal.
+        """
+        tick = int(self.memory.get("tick"))
+        self.signals = replace(
+            self.signals,
+            solar_w=array("d", [solar_w]),
+            carbon_intensity_g_per_kwh=array("d", [carbon_intensity_g_per_kwh]),
+            price_per_kwh=array("d", [price_per_kwh]),
+            traces={name: (array("d", [traces[name]]), ratio) for name, (_, ratio) in self.signals.traces.items()},
+            first_tick=tick,
+        )
+        self._set_signals()
+        self.memory.set("intensity_g_per_kwh", carbon_intensity_g_per_kwh)
+        self.now.tick, self.now.intensity_g_per_kwh = tick, carbon_intensity_g_per_kwh
+
     # -- coming and going
 
     def rearrange(self, groups: list[Group]) -> None:
@@ -314,6 +337,7 @@ class Arrangement:
         price = signals.price_per_kwh or array("d", bytes(8 * len(signals.solar_w)))
         traces = [values for values, _ in signals.traces.values()]
         memory.set_signals([signals.solar_w, signals.carbon_intensity_g_per_kwh, price, *traces])
+        memory.set("signals_tick", signals.first_tick)
         for row, table in enumerate(self.speed_tables):
             memory.set_array("table_cores", [cores for cores, _ in table], row)
             memory.set_array("table_speed", [speed for _, speed in table], row)

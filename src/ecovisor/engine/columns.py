@@ -21,6 +21,7 @@ RECORDED = (
     "grid_to_load_w",
     "grid_to_battery_w",
     "unserved_w",
+    "overdraw_w",  # metered apps: drawn beyond the supply, within grid_to_load_w
     "exported_w",
     "shared_w",
     "curtailed_w",
@@ -50,6 +51,7 @@ TOTALS = (
     "grid_to_load_total_wh",
     "grid_to_battery_total_wh",
     "unserved_total_wh",
+    "overdraw_total_wh",
     "exported_total_wh",
     "shared_total_wh",
     "curtailed_total_wh",
@@ -79,6 +81,7 @@ STATE = (
     "container_caps",  # 1: containers have caps of their own
     # workload
     "workload_kind",
+    "metered",  # 1: the demand was measured after it was served, so it is never unserved
     "start_s",
     "end_s",
     "asked_w",  # constant or external demand
@@ -108,7 +111,7 @@ STATE = (
 COLUMNS = RECORDED + TOTALS + STATE
 
 # Kinds of workload and policy that the kernel runs itself.
-EXTERNAL, CONSTANT, TRACE_W, TRACE_RATIO, BATCH = 0.0, 1.0, 2.0, 3.0, 4.0
+EXTERNAL, CONSTANT, TRACE_W, TRACE_RATIO, BATCH, METERED = 0.0, 1.0, 2.0, 3.0, 4.0, 5.0
 NO_POLICY, SUSPEND_RESUME, WAIT_AND_SCALE, BATTERY_ARBITRAGE, STATIC_CARBON_RATE = 0.0, 1.0, 2.0, 3.0, 4.0
 
 #: The site's own state, one record.
@@ -116,6 +119,7 @@ SITE = (
     "tick",
     "last_tick",
     "woken_tick",  # tick whose policies have been called
+    "signals_tick",  # tick of the first value of the signals
     "start_s",  # of tick 0 in this run
     "tick_s",
     "hours_h",
@@ -144,6 +148,7 @@ SITE = (
     "server_cores",
     "site_cores",  # of all powered servers
     "overhead_w",
+    "metered_rest_w",  # what a node meter read beyond all containers; negative: no meter
     "intensity_g_per_kwh",
     "price_per_kwh",
     "solar_collected_w",
@@ -258,11 +263,12 @@ class SiteState:
 class ContainerState:
     """A container's record in plain Python."""
 
-    __slots__ = ("cap_w", "cores")
+    __slots__ = ("cap_w", "cores", "metered_w")
 
     def __init__(self) -> None:
         self.cores = 0.0
         self.cap_w = 0.0
+        self.metered_w = 0.0
 
 
 def tile_dtype() -> Any:
@@ -284,4 +290,4 @@ def container_dtype() -> Any:
     """NumPy dtype of a container's record."""
     import numpy
 
-    return numpy.dtype([("cores", numpy.float64), ("cap_w", numpy.float64)])
+    return numpy.dtype([("cores", numpy.float64), ("cap_w", numpy.float64), ("metered_w", numpy.float64)])

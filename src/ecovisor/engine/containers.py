@@ -6,16 +6,32 @@ The same functions that a container platform has (paper, section 3: list, add, r
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ecovisor.engine.columns import BATCH
 from ecovisor.engine.host import Host
+from ecovisor.engine.saved_settings import ContainerSettings
 from ecovisor.model.errors import Infeasible, SettingRefused
 from ecovisor.physics.server_power import power_at_w
 from ecovisor.ports import ContainerInfo
 from ecovisor.workloads.containers import group_power_w
 
 INFINITY = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class WantedContainer:
+    """A container as a platform is to run it."""
+
+    id: str
+    cores: float
+    cap_w: float
+    """Its own cap and its carbon rate's, the lower; infinite: none. [W]"""
+    running: bool
+    command: str
+    floor_w: float
+    """Its idle power. [W]"""
 
 
 @dataclass(slots=True)
@@ -25,6 +41,8 @@ class _Container:
     cap_w: float = INFINITY  # as the app asked
     ceiling_w: float = INFINITY  # from its carbon rate
     running: bool = True
+    command: str = ""
+    metered_w: float = 0.0  # where its app's demand is measured
 
     @property
     def limit_w(self) -> float:
@@ -38,7 +56,9 @@ class Containers:
         self._site = site
         self._index = index
         group = site.group_of(index)
-        self._items = [_Container(f"c{k + 1}", group.spec.cores) for k in range(group.spec.containers)]
+        commands = group.spec.commands or ("",)
+        self._commands = commands
+        self._items = [_Container(f"c{k + 1}", group.spec.cores, command=commands[0]) for k in range(group.spec.containers)]
         self._made = len(self._items)
         self._capacity = group.container_slots
 
@@ -63,6 +83,7 @@ class Containers:
         memory = self._site.memory
         for k, item in enumerate(self._items[: self._capacity]):
             memory.set_container(self._first + k, item.cores if self._runs(item) else 0.0, item.limit_w)
+            memory.set_metered_w(self._first + k, item.metered_w)
         running = math.fsum(item.cores for item in self._items if self._runs(item))
         memory.column(self._tile, "cores")[self._i] = running
         memory.column(self._tile, "container_count")[self._i] = float(min(len(self._items), self._capacity))
@@ -83,15 +104,53 @@ class Containers:
         """The containers' ids, in the order of their records."""
         return [item.id for item in self._items]
 
+    @property
+    def made(self) -> int:
+        """Containers made so far."""
+        return self._made
+
+    def saved(self) -> list[ContainerSettings]:
+        """The containers as the app wants them, for `AppSettings`."""
+        return [
+            ContainerSettings(
+                id=item.id,
+                cores=item.cores,
+                cap_w=item.cap_w if item.cap_w < INFINITY else None,
+                running=item.running,
+                command=item.command,
+            )
+            for item in self._items
+        ]
+
+    def restore(self, saved: Sequence[ContainerSettings], made: int) -> None:
+        """Have these containers instead."""
+        self._items = [
+            _Container(one.id, one.cores, INFINITY if one.cap_w is None else one.cap_w, INFINITY, one.running, one.command)
+            for one in saved
+        ]
+        self._made = made
+        self._site.containers_changed()
+        self._store()
+
+    def wanted(self) -> list[WantedContainer]:
+        """What a platform is to run: cores, the cap that acts on each alone, and whether it runs."""
+        return [
+            WantedContainer(item.id, item.cores, item.limit_w, self._runs(item), item.command, self._idle_w(item.cores))
+            for item in self._items
+        ]
+
     def slot(self, container_id: str) -> int:
         """The container's record."""
         return self._first + self._items.index(self._find(container_id))
 
-    def add(self, cores: float) -> str:
+    def add(self, cores: float, command: str | None) -> str:
         """See `ports.VirtualEnergy.add_container`."""
         _check_cores("add_container", cores)
+        if command is not None and command not in self._commands:
+            known = ", ".join(name for name in self._commands if name) or "none"
+            raise SettingRefused(f"add_container: command {command!r} is not allowed for this app; allowed: {known}")
         self._made += 1
-        self._items.append(_Container(f"c{self._made}", cores))
+        self._items.append(_Container(f"c{self._made}", cores, command=command or self._commands[0]))
         self._site.containers_changed()
         self._store()
         return self._items[-1].id
@@ -128,6 +187,15 @@ class Containers:
         self._store()
         return self.cap_in_force_w(container_id)
 
+    def set_metered_w(self, power_w: Mapping[str, float]) -> float:
+        """What was metered of each container in the tick that ended; returns their sum. [W]"""
+        memory = self._site.memory
+        for k, item in enumerate(self._items):
+            item.metered_w = power_w.get(item.id, 0.0)
+            if k < self._capacity:
+                memory.set_metered_w(self._first + k, item.metered_w)
+        return math.fsum(item.metered_w for item in self._items)
+
     def set_ceiling_w(self, container_id: str, ceiling_w: float) -> None:
         """Limit from a carbon rate; below its idle power the container is suspended."""
         item = self._find(container_id)
@@ -147,6 +215,8 @@ class Containers:
         return weights[self._items.index(self._find(container_id))] / total if total > 0.0 else 0.0
 
     def _weights(self) -> list[float]:
+        if self._site.memory.column(self._tile, "metered")[self._i] > 0.0:
+            return [item.metered_w for item in self._items]
         cores = [item.cores if self._runs(item) else 0.0 for item in self._items]
         column, total = self._site.memory.column, math.fsum(cores)
         wanted_w = column(self._tile, "wanted_w")[self._i]

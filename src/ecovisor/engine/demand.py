@@ -12,6 +12,7 @@ from ecovisor.engine.columns import (
     BATCH,
     BATTERY_ARBITRAGE,
     CONSTANT,
+    METERED,
     NO_POLICY,
     STATIC_CARBON_RATE,
     SUSPEND_RESUME,
@@ -61,11 +62,15 @@ def decide_tile(tile: Any, count: int, site: Any) -> None:
 def request_tile(tile: Any, count: int, site: Any, signals: Any, containers: Any) -> None:
     """Demand of every app of a tile for the coming tick; adds the cores that run to the site's sum."""
     now_s = site.start_s + site.tick * site.tick_s
-    tick = int(site.tick)
+    tick = int(site.tick - site.signals_tick)
     cores_sum = 0.0
     for i in range(count):
         kind = tile.workload_kind[i]
         cores = tile.cores[i] * tile.scale_ratio[i]
+        if kind == METERED:
+            tile.demand_w[i] = tile.asked_w[i]
+            cores_sum += tile.cores[i]
+            continue
         if cores <= 0.0 or now_s < tile.start_s[i] or now_s >= tile.end_s[i]:
             tile.demand_w[i] = 0.0
             tile.busy_ratio[i] = 0.0
@@ -108,6 +113,8 @@ def _under_container_caps_w(tile: Any, i: int, asked_w: float, containers: Any) 
 
 def container_weight(tile: Any, i: int, c: int, site: Any, containers: Any) -> float:
     """What container ``c``'s part of its app's power is proportional to: its cores, or its power where it has a cap of its own."""
+    if tile.workload_kind[i] == METERED:
+        return float(containers[c].metered_w)
     cores = containers[c].cores
     if tile.container_caps[i] <= 0.0 or tile.cores[i] <= 0.0:
         return float(cores)

@@ -127,6 +127,12 @@ class History:
 
     # -- gaps
 
+    def restart(self, start_s: float) -> None:
+        """Nothing is known from before; tick 0 would have been at ``start_s``."""
+        self._begin_s = start_s
+        self._gaps.clear()
+        self._past.clear()
+
     def skip(self, duration_s: float) -> None:
         """The coming tick begins later by a gap."""
         if self._memory is not None:

@@ -63,7 +63,7 @@ def advance(site_state: Any, tiles: Any, columns: Any, signals: Any, containers:
 
 def begin_tick(site: Any, signals: Any) -> None:
     """Make the signals of the coming tick known."""
-    tick = int(site.tick)
+    tick = int(site.tick - site.signals_tick)
     site.intensity_g_per_kwh = signals[INTENSITY][tick]
     site.price_per_kwh = signals[PRICE][tick]
     site.solar_collected_w = signals[SOLAR][tick]
@@ -114,7 +114,9 @@ def clear_sums(site: Any) -> None:
 
 
 def own_demand_w(site: Any) -> float:
-    """`_site`'s demand: the overhead, and the idle power of powered cores that no app runs on. [W]"""
+    """`_site`'s demand: the overhead, and the idle power of cores without an app, or what a meter read beyond all containers. [W]"""
+    if site.metered_rest_w >= 0.0:
+        return float(site.overhead_w + site.metered_rest_w)
     spare_cores = site.site_cores - site.sum_cores
     if spare_cores <= 0.0:
         return float(site.overhead_w)

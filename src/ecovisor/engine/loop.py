@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ecovisor.engine.kernel import FULL_BLOCK
+from ecovisor.engine.kernel import FULL_BLOCK, WAKE
 from ecovisor.engine.site import Site
 from ecovisor.engine.specification import AppSpec, BuiltInPolicy, Group, policy_columns
 from ecovisor.engine.virtual_energy_system import VirtualEnergySystem
@@ -19,11 +19,11 @@ from ecovisor.model.errors import PolicyError
 from ecovisor.model.units import iso_utc
 from ecovisor.policies.carbon_agnostic import CarbonAgnostic
 from ecovisor.ports import Event, Workload
-from ecovisor.workloads.models import BatchJob, ConstantDemand, TracedDemand
+from ecovisor.workloads.models import BatchJob, ConstantDemand, Metered, TracedDemand
 
 _STOP, _GROW = 1, 2
 INFINITY = float("inf")
-_BUILT_IN_WORKLOADS = (BatchJob, ConstantDemand, TracedDemand)
+_BUILT_IN_WORKLOADS = (BatchJob, ConstantDemand, Metered, TracedDemand)
 
 
 @dataclass(slots=True)
@@ -46,6 +46,7 @@ class Loop:
         site: with its apps joined.
         policies_in_python: run built-in policies through their `tick()` as well, instead of inside the loop; for comparison.
         progress: called now and then with the ticks done and the last tick.
+        on_error: told of policies that raise, and the others go on; None: the run stops there.
     """
 
     def __init__(
@@ -54,8 +55,10 @@ class Loop:
         *,
         policies_in_python: bool = False,
         progress: Callable[[int, int], None] | None = None,
+        on_error: Callable[[PolicyError], None] | None = None,
     ) -> None:
         self.site = site
+        self._on_error = on_error
         self._progress = progress
         self._ticks: list[tuple[Callable[[Any, Any], None], VirtualEnergySystem]] = []
         self._workloads: list[tuple[Workload, VirtualEnergySystem]] = []
@@ -73,6 +76,48 @@ class Loop:
             PolicyError: a policy raised; the ticks before it stand.
             EcovisorError: a sink or workload failed.
         """
+        site = self.site
+        first_tick = int(site.memory.get("tick"))
+        self._get_ready(until_tick)
+        site.entering_loop()
+        try:
+            code = _GROW
+            while code == _GROW:
+                code = site.memory.advance(self._call_back)
+                if code == _GROW:
+                    site.grow()
+        finally:
+            site.left_loop()
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        site.recorder.flush()
+        asked, self._asked = self._asked, []
+        for workload, energy in asked:
+            self._tell_workload(workload, energy)
+        self._look_at(until_tick)
+        self._tell_completed(site.start_s + first_tick * site.tick_s)
+        if self._progress is not None:
+            self._progress(until_tick, until_tick)
+
+    def wake(self) -> None:
+        """Live: call the policies and ask the workloads before the coming tick, now; `run` will not do so again for this tick."""
+        site = self.site
+        tick = int(site.memory.get("tick"))
+        self._get_ready(tick + 1)
+        site.entering_loop()
+        try:
+            code = self._call_back(WAKE)
+        finally:
+            site.left_loop()
+        site.memory.set("woken_tick", tick)
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        if code == _GROW:
+            site.grow()
+
+    def _get_ready(self, until_tick: int) -> None:
         site = self.site
         self._last_tick = until_tick
         first_tick = int(site.memory.get("tick"))
@@ -95,26 +140,6 @@ class Loop:
         if not site.recorder.wanted:
             memory.set("rows", max(1, (until_tick - first_tick) // 100))
         self._schedule_refresh()
-        site.entering_loop()
-        try:
-            code = _GROW
-            while code == _GROW:
-                code = site.memory.advance(self._call_back)
-                if code == _GROW:
-                    site.grow()
-        finally:
-            site.left_loop()
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
-        site.recorder.flush()
-        asked, self._asked = self._asked, []
-        for workload, energy in asked:
-            self._tell_workload(workload, energy)
-        self._look_at(until_tick)
-        self._tell_completed(site.start_s + first_tick * site.tick_s)
-        if self._progress is not None:
-            self._progress(until_tick, until_tick)
 
     # -- called by the loop
 
@@ -138,8 +163,11 @@ class Loop:
             if site.every_tick:
                 for energy in list(site.handles.values()):
                     energy.observe()
-            for call, energy in self._ticks:
-                call(energy, energy)
+            if self._on_error is not None:
+                self._call_guarded(self._on_error)
+            else:
+                for call, energy in self._ticks:
+                    call(energy, energy)
             if self._workloads:
                 part = "workload"
                 for workload, energy in self._workloads:
@@ -153,10 +181,20 @@ class Loop:
                 self._error.__cause__ = error
             return _STOP
 
+    def _call_guarded(self, on_error: Callable[[PolicyError], None]) -> None:
+        for call, energy in self._ticks:
+            try:
+                call(energy, energy)
+            except Exception as error:
+                told = PolicyError(energy.name, self.site.now.tick, iso_utc(self.site.now.now_s), error)
+                told.__cause__ = error
+                on_error(told)
+
     def _look_at(self, tick: int) -> None:
         """What settings made between runs will govern, and what is known then."""
         now, intensity = self.site.now, self.site.signals.carbon_intensity_g_per_kwh
-        now.tick, now.intensity_g_per_kwh = tick, intensity[tick] if tick < len(intensity) else math.nan
+        known = tick - self.site.signals.first_tick
+        now.tick, now.intensity_g_per_kwh = tick, intensity[known] if known < len(intensity) else math.nan
 
     def _tell_workload(self, workload: Workload, energy: VirtualEnergySystem) -> None:
         """What the tick before granted; and what the workload says of itself, where it does."""

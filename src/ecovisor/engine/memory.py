@@ -51,6 +51,10 @@ class Memory(Protocol):
         """Set a container's record."""
         ...
 
+    def set_metered_w(self, slot: int, power_w: float) -> None:
+        """Set what was metered of a container. [W]"""
+        ...
+
     def set_containers(self, first: int, count: int, step: int, cores: float) -> None:
         """Set ``count`` records, ``step`` apart: uncapped."""
         ...
@@ -182,6 +186,9 @@ class PlainMemory(_Copying):
         self._containers[slot].cores = cores
         self._containers[slot].cap_w = cap_w
 
+    def set_metered_w(self, slot: int, power_w: float) -> None:
+        self._containers[slot].metered_w = power_w
+
     def set_containers(self, first: int, count: int, step: int, cores: float) -> None:
         for slot in range(first, first + count * step, max(step, 1)):
             self.set_container(slot, cores, float("inf"))
@@ -267,10 +274,14 @@ class CompiledMemory(_Copying):
                 self._tiles[name][tile, begin:end] = values[done : done + end - begin]
 
     def set_containers(self, first: int, count: int, step: int, cores: float) -> None:
-        self._containers[first : first + count * step : max(step, 1)] = (cores, float("inf"))
+        self._containers[first : first + count * step : max(step, 1)] = (cores, float("inf"), 0.0)
 
     def set_container(self, slot: int, cores: float, cap_w: float) -> None:
-        self._containers[slot] = (cores, cap_w)
+        self._containers[slot]["cores"] = cores
+        self._containers[slot]["cap_w"] = cap_w
+
+    def set_metered_w(self, slot: int, power_w: float) -> None:
+        self._containers[slot]["metered_w"] = power_w
 
     def set_signals(self, signals: Sequence[array[float]]) -> None:
         self._signals = self._numpy.array([self._numpy.asarray(values) for values in signals])

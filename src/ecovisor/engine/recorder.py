@@ -77,6 +77,16 @@ class Recorder:
             self._tables.write_gap(self.history.time_s(tick), duration_s, flows, site, detail)
         self.history.skip(duration_s)
 
+    def set_length(self, dt_s: float) -> None:
+        """The ticks from now on take this long; what came before must have been flushed. [s]"""
+        if self._tables is not None:
+            self._tables.tick_s = dt_s
+
+    def set_qualities(self, qualities: Mapping[str, Quality]) -> None:
+        """How the flows of apps come to be known; of those not named as the recorder's."""
+        if self._tables is not None:
+            self._tables.qualities = qualities
+
     def set_levels(self, levels: Mapping[str, tuple[float, float]]) -> None:
         """Levels and capacities before the first tick, so that a battery is told to be full only when it becomes so. [Wh]"""
         if self._tables is not None:

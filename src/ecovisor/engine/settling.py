@@ -53,6 +53,7 @@ def load_state(tile: Any, work: Any, count: int) -> None:
     copy_column(tile.grid_limit_w, work.grid_limit_w, count)
     copy_column(tile.stored_carbon_g, work.stored_carbon_g, count)
     copy_column(tile.solar_share_ratio, work.solar_share_ratio, count)
+    copy_column(tile.metered, work.metered, count)
 
 
 def store_state(work: Any, tile: Any, count: int) -> None:
@@ -73,6 +74,7 @@ def store_flows(work: Any, tile: Any, count: int) -> None:
     copy_column(work.battery_discharge_w, tile.battery_discharge_w, count)
     copy_column(work.grid_to_load_w, tile.grid_to_load_w, count)
     copy_column(work.grid_to_battery_w, tile.grid_to_battery_w, count)
+    copy_column(work.overdraw_w, tile.overdraw_w, count)
     copy_column(work.exported_w, tile.exported_w, count)
     copy_column(work.shared_w, tile.shared_w, count)
     copy_column(work.received_w, tile.received_w, count)
@@ -129,6 +131,9 @@ def settle_apps(work: Any, count: int, site: Any) -> None:
             loss_ratio,
             hours_h,
         )
+        overdraw_w = unserved_w * work.metered[i]
+        grid_to_load_w += overdraw_w
+        unserved_w -= overdraw_w
         released_g = released_carbon_g(stored_g, drawn_wh, level_wh - self_discharge_wh, level_after_wh)
         to_load_g = imported_carbon_g(grid_to_load_w, hours_h, known_intensity)
         to_battery_g = imported_carbon_g(grid_to_battery_w, hours_h, known_intensity)
@@ -139,6 +144,7 @@ def settle_apps(work: Any, count: int, site: Any) -> None:
         work.grid_to_load_w[i] = grid_to_load_w
         work.grid_to_battery_w[i] = grid_to_battery_w
         work.unserved_w[i] = unserved_w
+        work.overdraw_w[i] = overdraw_w
         work.exported_w[i] = 0.0
         work.shared_w[i] = 0.0
         work.curtailed_w[i] = excess_w
@@ -178,7 +184,7 @@ def add_up(tile: Any, work: Any, count: int, site: Any) -> None:
     """The tile's part of the site's sums, in the order of the apps; and each app's totals, where there is something to add."""
     hours_h = site.hours_h
     solar_sum = demand_sum = unserved_sum = charge_sum = discharge_sum = 0.0
-    grid_charge_sum = import_sum = excess_sum = level_sum = 0.0
+    grid_charge_sum = import_sum = excess_sum = level_sum = overdraw_sum = 0.0
     for i in range(count):
         grid_to_battery_w = work.grid_to_battery_w[i]
         solar_sum += work.solar_w[i]
@@ -190,6 +196,7 @@ def add_up(tile: Any, work: Any, count: int, site: Any) -> None:
         import_sum += work.grid_to_load_w[i] + grid_to_battery_w
         excess_sum += work.curtailed_w[i]
         level_sum += work.battery_level_wh[i]
+        overdraw_sum += work.overdraw_w[i]
     site.sum_solar_w += solar_sum
     site.sum_demand_w += demand_sum
     site.sum_unserved_w += unserved_sum
@@ -209,6 +216,8 @@ def add_up(tile: Any, work: Any, count: int, site: Any) -> None:
         add_energy(tile.grid_to_battery_total_wh, work.grid_to_battery_w, count, hours_h)
     if unserved_sum > 0.0:
         add_energy(tile.unserved_total_wh, work.unserved_w, count, hours_h)
+    if overdraw_sum > 0.0:
+        add_energy(tile.overdraw_total_wh, work.overdraw_w, count, hours_h)
     if site.loss_ratio > 0.0:
         add_column(tile.self_discharge_total_wh, work.self_discharge_wh, count)
     if import_sum > 0.0:

@@ -99,6 +99,17 @@ class Site(Arrangement):
             total_wh += level_wh * group.spec.count
         self.memory.set("above_line_wh", total_wh)
 
+    def resume(self, end_s: float) -> None:
+        """The site's numbers have been restored as of ``end_s``, the start of the coming tick: go on from there."""
+        self._begun = True
+        self.start_s = self.now.start_s = end_s - self.memory.get("tick") * self.tick_s
+        self.now.tick = int(self.memory.get("tick"))
+        self.memory.set("start_s", self.start_s)
+        self.memory.set("woken_tick", -1.0)
+        self.recorder.history.restart(self.start_s)
+        self._tell_levels()
+        self._apply_limits()
+
     # -- boundaries
 
     def join(self, *specs: AppSpec) -> None:
@@ -184,6 +195,32 @@ class Site(Arrangement):
             self.memory.set(name, self.memory.get(name) + math.fsum(changes))
         self.memory.set("clear_boundary", 1.0)
         return math.fsum(changes)
+
+    def lengthen(self, duration_s: float) -> None:
+        """Live: the coming tick lasts this long, because nobody looked earlier; `shorten` ends it once it has run. [s]"""
+        self._at_boundary("lengthen")
+        self.recorder.flush()
+        tick = self.memory.get("tick")
+        self._set_length(duration_s, self.start_s + tick * self.tick_s - tick * duration_s)
+
+    def shorten(self, duration_s: float) -> None:
+        """After a tick that was lengthened to ``duration_s``: ticks have their own length again, and begin that much later. [s]"""
+        self.recorder.flush()
+        self.recorder.history.skip(duration_s - self.tick_s)
+        self.start_s += duration_s - self.tick_s
+        self.now.start_s = self.start_s
+        self._set_length(self.tick_s, self.start_s)
+
+    def _set_length(self, duration_s: float, start_s: float) -> None:
+        hours_h, battery = duration_s / 3600.0, self.physical.battery
+        self.recorder.set_length(duration_s)
+        for name, value in (
+            ("start_s", start_s),
+            ("tick_s", duration_s),
+            ("hours_h", hours_h),
+            ("loss_ratio", self_discharge_ratio(battery.self_discharge_per_hour, hours_h) if battery else 0.0),
+        ):
+            self.memory.set(name, value)
 
     def gap(self, duration_s: float, *, import_wh: float, export_wh: float, solar_wh: float, measured_level_wh: float) -> None:
         """Account for time that nobody metered: one row of `_site` from the cumulative meters.
@@ -316,10 +353,12 @@ class Site(Arrangement):
         """Boundary functions are refused until `left_loop`."""
         self.begin()
         if self.recorder.sink is not None and self.memory.get("tick") == 0.0:
-            levels = self.levels_wh()
-            capacities = [capacity_wh for group in self.all_groups for capacity_wh in self.values(group, "capacity_wh")]
-            self.recorder.set_levels(dict(zip(self.app_names, zip(levels, capacities, strict=True), strict=True)))
+            self._tell_levels()
         self._in_loop = True
+
+    def _tell_levels(self) -> None:
+        capacities = [capacity_wh for group in self.all_groups for capacity_wh in self.values(group, "capacity_wh")]
+        self.recorder.set_levels(dict(zip(self.app_names, zip(self.levels_wh(), capacities, strict=True), strict=True)))
 
     def left_loop(self) -> None:
         """Boundary functions are allowed again."""
@@ -332,6 +371,7 @@ class Site(Arrangement):
         order += [columns.NONE] * (2 - len(order))
         for name, value in {
             "woken_tick": -1.0,
+            "metered_rest_w": -1.0,
             "next_wake_tick": INFINITY,
             "start_s": self.start_s,
             "tick_s": self.tick_s,

@@ -13,7 +13,7 @@ from ecovisor.policies.suspend_resume import SuspendResume
 from ecovisor.policies.wait_and_scale import WaitAndScale
 from ecovisor.ports import Policy, Workload
 from ecovisor.presets import AppShares
-from ecovisor.workloads.models import BatchJob, ConstantDemand, TracedDemand
+from ecovisor.workloads.models import BatchJob, ConstantDemand, Metered, TracedDemand
 
 INFINITY = float("inf")
 SITE_APP = "_site"
@@ -27,7 +27,7 @@ class AppSpec:
 
     name: str
     shares: AppShares
-    workload: BatchJob | ConstantDemand | TracedDemand | Callable[[], Workload]
+    workload: BatchJob | ConstantDemand | TracedDemand | Metered | Callable[[], Workload]
     """Built in, or what makes a plug-in for each copy."""
     policy: Callable[[], Policy] = CarbonAgnostic
     """Makes the policy, one for each copy; a built-in one runs inside the loop and is made once."""
@@ -35,6 +35,8 @@ class AppSpec:
     cores: float = 1.0
     """Of each container."""
     count: int = 1
+    commands: tuple[str, ...] = ()
+    """Names of the commands that its containers may run, where they are real."""
     workload_name: str = ""
     policy_name: str = ""
 
@@ -102,6 +104,8 @@ def workload_columns(
             "checkpoint_duration_s": work.checkpoint_duration_s,
             "restart_duration_s": work.restart_duration_s,
         }
+    elif isinstance(work, Metered):
+        values |= {"workload_kind": columns.METERED, "metered": 1.0}
     elif isinstance(work, ConstantDemand):
         values |= {"workload_kind": columns.CONSTANT, "start_s": work.start_s, "asked_w": work.demand_w}
     elif isinstance(work, TracedDemand):

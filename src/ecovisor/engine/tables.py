@@ -33,6 +33,7 @@ class TableWriter:
         self.sink = sink
         self.tick_s = tick_s
         self.quality = quality
+        self.qualities: Mapping[str, Quality] = {}
         self._levels: dict[str, tuple[float, float]] = {}
 
     def set_levels(self, levels: Mapping[str, tuple[float, float]]) -> None:
@@ -46,8 +47,6 @@ class TableWriter:
         columns: dict[str, Sequence[float]] = {"dt_s": [duration_s]}
         for name in RECORDED:
             columns[RENAMED.get(name, name)] = [flows.get(name, 0.0)]
-            if name == "unserved_w":
-                columns["overdraw_w"] = [0.0]
             if name == "battery_adjust_wh":
                 columns["carbon_intensity_g_per_kwh"] = [math.nan]
         self.sink.write(Block("flows", [begin_s], {"app": [SITE_APP]}, columns, {"quality": str(Quality.ESTIMATED)}))
@@ -68,8 +67,6 @@ class TableWriter:
         columns: dict[str, Sequence[float]] = {"dt_s": _constant(self.tick_s, ticks * apps, memory.compiled)}
         for name in RECORDED:
             columns[RENAMED.get(name, name)] = flow(name)
-            if name == "unserved_w":
-                columns["overdraw_w"] = _constant(0.0, ticks * apps, memory.compiled)
             if name == "battery_adjust_wh":
                 columns["carbon_intensity_g_per_kwh"] = intensity
         quality = {"quality": str(self.quality)}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, MutableSequence
 
 from ecovisor.engine.containers import Containers
 from ecovisor.engine.host import Host
+from ecovisor.engine.saved_settings import AppSettings
 from ecovisor.library.budgets import CarbonBudget, rate_ceiling_w
 from ecovisor.library.intervals import energy_wh
 from ecovisor.library.notifications import Notifier, Subscriptions
@@ -333,8 +334,8 @@ class VirtualEnergySystem:
     def list_containers(self) -> list[ContainerInfo]:
         return self._containers.list(self.get_app_power())
 
-    def add_container(self, cores: float) -> str:
-        return self._containers.add(cores)
+    def add_container(self, cores: float, command: str | None = None) -> str:
+        return self._containers.add(cores, command)
 
     def remove_container(self, container_id: str) -> None:
         self._rates.pop(container_id, None)
@@ -359,6 +360,39 @@ class VirtualEnergySystem:
             raise SettingRefused(f"set_app_powercap: {cap_w!r} W; give a power of at least 0")
         self._app_cap_w[self._i] = cap_w
 
+    # -- what outlives the process
+
+    def saved_settings(self) -> AppSettings:
+        """What the app has set."""
+        i, budget = self._i, self._budget
+        return AppSettings(
+            tick=self._now.tick,
+            containers=self._containers.saved(),
+            made=self._containers.made,
+            rates_g_per_h=dict(self._rates),
+            budget_g=None if budget is None else budget.budget_g,
+            spent_before_g=0.0 if budget is None else budget.spent_before_g,
+            charge_rate_w=self._charge_rate_w[i],
+            max_discharge_w=_or_none(self._max_discharge_w[i]),
+            scale_ratio=self._scale_ratio[i],
+            app_cap_w=_or_none(self._app_cap_w[i]),
+        )
+
+    def restore_settings(self, settings: AppSettings) -> None:
+        """Set again what was set before the process ended; the numbers of the last tick have been restored."""
+        self._containers.restore(settings.containers, settings.made)
+        if settings.tick >= self._now.tick:  # set after the last tick that was recorded
+            self._charge_rate_w[self._i] = settings.charge_rate_w
+            self._max_discharge_w[self._i] = _or_inf(settings.max_discharge_w)
+            self._scale_ratio[self._i] = settings.scale_ratio
+            self._app_cap_w[self._i] = _or_inf(settings.app_cap_w)
+        self._rates = dict(settings.rates_g_per_h)
+        if settings.budget_g is not None:
+            self._budget = CarbonBudget(settings.budget_g, settings.spent_before_g)
+        if self._rates or self._budget is not None:
+            self._site.call_every_tick()
+            self.enforce_ceilings()
+
     # -- past and future
 
     def history(self, metric: str, start_s: float, end_s: float) -> Series:
@@ -366,6 +400,23 @@ class VirtualEnergySystem:
 
     def forecast(self, signal: str, horizon_s: float) -> Series:
         return self._site.forecast(self._index, signal, self._now.now_s, horizon_s)
+
+    # -- what the driver of a live site looks at
+
+    @property
+    def budget(self) -> CarbonBudget | None:
+        """The carbon budget, if one is set."""
+        return self._budget
+
+    @property
+    def carbon_rates(self) -> Mapping[str, float]:
+        """Limits on the emission of containers. [g/h]"""
+        return self._rates
+
+    @property
+    def containers(self) -> Containers:
+        """The containers as the app wants them."""
+        return self._containers
 
     # -- ports.AppView
 
@@ -378,3 +429,11 @@ class VirtualEnergySystem:
     def completed(self) -> bool:
         total = self._work_total[self._i]
         return total > 0.0 and self._work_done[self._i] >= total
+
+
+def _or_none(value: float) -> float | None:
+    return value if value < INFINITY else None
+
+
+def _or_inf(value: float | None) -> float:
+    return INFINITY if value is None else value

@@ -174,8 +174,8 @@ class VirtualEnergy(Protocol):
         """The app's containers."""
         ...
 
-    def add_container(self, cores: float) -> str:
-        """Start a container; returns its id."""
+    def add_container(self, cores: float, command: str | None = None) -> str:
+        """Start a container, with one of the commands that the operator allows (the first by default); returns its id."""
         ...
 
     def remove_container(self, container_id: str) -> None:

@@ -49,3 +49,8 @@ class TracedDemand:
     """Its name: in W, or in unit 1 for the utilisation of the app's containers."""
     start_s: float = -INFINITY
     """[s since the epoch]"""
+
+
+@dataclass(frozen=True, slots=True)
+class Metered:
+    """Real containers: what they draw is measured after it was served, tick by tick, by whoever runs them."""
