@@ -80,6 +80,10 @@ class Backend(Protocol):
         """Names of the apps, without `_site`."""
         ...
 
+    def shares(self) -> Mapping[str, wire.Shares]:
+        """Shares by app, without `_site`: those that were last set."""
+        ...
+
     def snapshot(self, app: str) -> Published:
         """`wire.Snapshot`. Raises `UnknownApp`."""
         ...

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from ecovisor.wire.requests import Shares
+
 
 class _Answer(msgspec.Struct, kw_only=True, frozen=True):
     """Base of all answers: readers ignore fields that they do not know."""
@@ -407,6 +409,8 @@ class CallbackState(_Answer, kw_only=True, frozen=True):
     dead: bool
     """True once it failed too often; register it anew."""
     last_error: str
+    acknowledged: str = ""
+    """Id of the last event that its receiver acknowledged, or that it was not to be told."""
     secret: str | None = None
     """The key of the signatures; told once, when it is registered."""
 
@@ -418,6 +422,35 @@ class Credentials(_Answer, kw_only=True, frozen=True):
     """`_operator` for the operator's."""
     token: str
     """Send it as `Authorization: Bearer TOKEN`."""
+    expires: str | None = None
+    """Wall time; null: does not expire."""
+    effective_tick: int | None = None
+    """First tick of an app that was added with it."""
+
+
+class RateState(_Answer, kw_only=True, frozen=True):
+    """``GET /v1/carbon/rate``: the limit on a container's rate of emission."""
+
+    container: str
+    carbon_rate_g_per_h: float | None
+    """null: none is set. [g/h]"""
+
+
+class AppEntry(_Answer, kw_only=True, frozen=True):
+    """An app, in ``GET /v1/admin/apps``."""
+
+    name: str
+    shares: Shares
+    webhook_allow: list[str]
+    """Targets that it may register for callbacks."""
+
+
+class Health(_Answer, kw_only=True, frozen=True):
+    """``GET /healthz`` and ``GET /readyz``."""
+
+    ok: bool
+    reasons: list[str]
+    """Why not; empty when all is well."""
 
 
 class Problem(_Answer, kw_only=True, frozen=True):

@@ -132,3 +132,10 @@ class AddApp(_Request, kw_only=True, frozen=True):
     """Of each. [cores]"""
     webhook_allow: list[str] = msgspec.field(default_factory=list)
     """`https://host[:port]` targets that it may register for callbacks."""
+
+
+class SetSun(_Request, kw_only=True, frozen=True):
+    """``PUT /v1/admin/sun``: scale the emulated sun, for demonstrations."""
+
+    sun_ratio: Annotated[float, Meta(ge=0.0)]
+    """0: night; 1: as it is. [1]"""
