@@ -38,6 +38,9 @@ TABLES = {
     "Workload": "[apps.workload]",
     "Policy": "[apps.policy]",
     "Run": "[run]",
+    "Serving": "[server]",
+    "Command": "[server.commands.NAME]",
+    "Plant": "[server.plant]",
 }
 _TYPES = {
     "str": "text",

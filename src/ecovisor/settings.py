@@ -137,7 +137,8 @@ class Workload(_Group, kw_only=True, frozen=True):
     """[apps.workload] What the app's containers do."""
 
     kind: str = "batch"
-    """`batch`, `constant`, `trace`, or a plug-in: an entry point's name or `file.py:Name`."""
+    """`batch`, `constant`, `trace`, or a plug-in: an entry point's name or `file.py:Name`. Under `serve` also `containers`: real ones,
+    which run the app's `commands`."""
     work_core_hours: Positive | None = None
     """batch: work, in hours of one core at full speed."""
     start: str | None = None
@@ -169,7 +170,7 @@ class Policy(_Group, kw_only=True, frozen=True):
 
     kind: str = "carbon-agnostic"
     """`carbon-agnostic`, `suspend-resume`, `wait-and-scale`, `battery-arbitrage`, `static-carbon-rate`, or a plug-in: an entry
-    point's name or `file.py:Name`."""
+    point's name or `file.py:Name`. Under `serve` also `remote`: the app drives itself, over REST or with the SDK."""
     threshold_g_per_kwh: Watts | None = None
     """suspend-resume, wait-and-scale: suspend above this carbon intensity [g/kWh]."""
     percentile: Annotated[float, Meta(ge=0.0, le=100.0)] | None = None
@@ -213,6 +214,10 @@ class App(_Group, kw_only=True, frozen=True):
     """Cores of each container."""
     count: Annotated[int, Meta(ge=1)] = 1
     """Make this many copies, named `NAME-1`, `NAME-2`, …; each has the shares divided by the count."""
+    commands: list[Name] = msgspec.field(default_factory=list)
+    """serve: which commands of `[server.commands]` its containers may run; the first is started."""
+    webhook_allow: list[str] = msgspec.field(default_factory=list)
+    """serve: where its callbacks may be sent, `https://host` or `https://host:port` each. Default: nowhere."""
     workload: Workload = msgspec.field(default_factory=Workload)
     """What its containers do."""
     policy: Policy = msgspec.field(default_factory=Policy)
@@ -222,10 +227,11 @@ class App(_Group, kw_only=True, frozen=True):
 class Run(_Group, kw_only=True, frozen=True):
     """[run] What to simulate and what to keep."""
 
-    start: str
-    """First instant (ISO 8601 with zone)."""
+    start: str | None = None
+    """First instant (ISO 8601 with zone). Under `serve` the site's time begins here when it is first started; left out, it is
+    the time of day."""
     duration: str | None = None
-    """Length (`7d`); or give `end`."""
+    """Length (`7d`); or give `end`. `serve` runs until it is stopped."""
     end: str | None = None
     """First instant no longer simulated."""
     tick: str = "1min"
@@ -240,6 +246,66 @@ class Run(_Group, kw_only=True, frozen=True):
     """Charge carbon when energy is imported (the paper's way) or when it is used; the tables hold both."""
     format: Literal["auto", "parquet", "csv"] = "auto"
     """Format of the tables. Default: Parquet where pyarrow is installed."""
+
+
+class Command(_Group, kw_only=True, frozen=True):
+    """[server.commands.NAME] Something that containers may run."""
+
+    argv: Annotated[list[str], Meta(min_length=1)]
+    """Program and arguments; no shell is involved. `{python}` stands for the Python that runs the ecovisor."""
+    directory: str | None = None
+    """Working directory. Default: one of the container's own."""
+    environment: dict[str, str] = msgspec.field(default_factory=dict)
+    """Environment variables. Besides these a container has `PATH`, `HOME`, and where to reach the ecovisor."""
+
+
+class Plant(_Group, kw_only=True, frozen=True):
+    """[server.plant] The physical energy system: battery, solar array, grid meter."""
+
+    kind: Literal["emulated", "in-process"] = "emulated"
+    """`emulated`: a process of its own that goes on when the server stops, with the battery of `[site.battery]` and the sun of
+    `[signals.solar]`; `in-process`: the same within the server, for tests and lockstep."""
+
+
+class Serving(_Group, kw_only=True, frozen=True):
+    """[server] How `serve` runs the site live; `simulate` ignores it."""
+
+    listen: str = "127.0.0.1:7780"
+    """Address of the REST interface and the dashboard; port 0 takes a free one."""
+    metrics_listen: str | None = None
+    """Address of `/metrics` without a token. Default: only for the operator's token, on the main address."""
+    tls_certificate: str | None = None
+    """File with the certificate chain (PEM); needed beyond loopback."""
+    tls_key: str | None = None
+    """File with its key (PEM)."""
+    allow_insecure: bool = False
+    """Listen beyond loopback without TLS: everybody on the way can read the tokens."""
+    state_dir: str = "state"
+    """Folder of the ledger, tokens, sockets and containers' files, relative to this file."""
+    platform: Literal["process", "simulated"] = "process"
+    """What runs containers: `process` (process groups, capped), or `simulated` (none are started; their load is made up)."""
+    cap_mechanism: Literal["auto", "cgroup-v2", "cgroup-v1", "duty-cycle"] = "auto"
+    """How containers' CPU time is capped. Default: cgroups where they can be written, else by stopping and continuing them."""
+    meters: list[Literal["powercap"]] = msgspec.field(default_factory=lambda: ["powercap"])
+    """Meters of the node's power, the first that works; without any it is modelled from CPU time and `[site.server]`."""
+    compression: Annotated[float, Meta(gt=0.0, le=100_000.0)] = 1.0
+    """Seconds of site time in a second of wall time, for demonstrations. It scales durations, never power."""
+    lockstep: bool = False
+    """A tick ends as soon as all `remote` apps have answered it, whatever the clock says; for comparisons with `simulate`."""
+    gap_after: str | None = None
+    """A tick that would take longer than this is a gap instead. Default: 10 ticks."""
+    max_age: str = "15min"
+    """Wall time for which the last good value of a source that fails is used, marked stale; after that it is missing."""
+    enforce_budgets: bool = True
+    """Carbon budgets and rates limit the apps; false: they are only accounted and told."""
+    keep_ticks: str = "90d"
+    """How long every tick is kept; after that its hours."""
+    webhook_failures: Annotated[int, Meta(ge=1)] = 20
+    """Failed deliveries in a row after which a callback is dead."""
+    commands: dict[Name, Command] = msgspec.field(default_factory=dict)
+    """What containers may run, by name."""
+    plant: Plant = msgspec.field(default_factory=Plant)
+    """The physical energy system."""
 
 
 class Scenario(_Group, kw_only=True, frozen=True):
@@ -259,3 +325,5 @@ class Scenario(_Group, kw_only=True, frozen=True):
     """The tenants."""
     run: Run
     """What to simulate, and what to keep of it."""
+    server: Serving | None = None
+    """For `serve`: how the site runs live."""

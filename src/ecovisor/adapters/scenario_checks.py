@@ -17,7 +17,7 @@ from ecovisor.model.errors import SettingsError
 from ecovisor.model.nearest import did_you_mean
 from ecovisor.model.units import duration_s, human_duration, instant_s, iso_utc
 from ecovisor.presets import resolve_battery, resolve_server, shares_of
-from ecovisor.settings import App, Policy, Run, Scenario, Signal, Site, Workload
+from ecovisor.settings import App, Policy, Run, Scenario, Serving, Signal, Site, Workload
 
 #: Kind → the fields that it takes, besides those that every kind takes. A plug-in takes `options`.
 SIGNAL_KINDS: Mapping[str, frozenset[str]] = {
@@ -42,6 +42,7 @@ WORKLOAD_KINDS: Mapping[str, frozenset[str]] = {
     ),
     "constant": frozenset({"start", "demand_w"}),
     "trace": frozenset({"start", "trace"}),
+    "containers": frozenset(),
 }
 POLICY_KINDS: Mapping[str, frozenset[str]] = {
     "carbon-agnostic": frozenset(),
@@ -49,6 +50,7 @@ POLICY_KINDS: Mapping[str, frozenset[str]] = {
     "wait-and-scale": frozenset({"threshold_g_per_kwh", "percentile", "window", "refresh", "scale"}),
     "battery-arbitrage": frozenset({"charge_below_g_per_kwh", "discharge_above_g_per_kwh", "charge_rate_w", "window", "refresh"}),
     "static-carbon-rate": frozenset({"carbon_rate_g_per_h"}),
+    "remote": frozenset(),
 }
 _NEEDED = {
     "constant signal": "value",
@@ -84,7 +86,7 @@ def check(scenario: Scenario, folder: Path) -> None:
     Raises:
         SettingsError: a rule is broken; `where` is the field.
     """
-    interval = interval_of(scenario.run)
+    interval = live_interval_of(scenario.run) if scenario.server is not None else interval_of(scenario.run)
     _check_site(scenario.site)
     for name, signal in scenario.signals.items():
         _check_signal(signal, f"signals.{name}", folder)
@@ -93,6 +95,9 @@ def check(scenario: Scenario, folder: Path) -> None:
     for k, app in enumerate(scenario.apps):
         _check_workload(app.workload, f"apps[{k}].workload", scenario, interval, folder)
         _check_policy(app.policy, f"apps[{k}].policy", scenario, folder)
+        _check_commands(app, f"apps[{k}]", scenario)
+    if scenario.server is not None:
+        _check_serving(scenario.server)
 
 
 def interval_of(run: Run) -> Interval:
@@ -101,6 +106,8 @@ def interval_of(run: Run) -> Interval:
     Raises:
         SettingsError: start, end, duration or tick cannot be read, contradict each other, or the tick does not divide the run.
     """
+    if run.start is None:
+        raise SettingsError("run.start", "missing", "add start = …")
     start_s = _instant(run.start, "run.start")
     tick_s = _duration(run.tick, "run.tick")
     if (run.duration is None) == (run.end is None):
@@ -121,6 +128,16 @@ def interval_of(run: Run) -> Interval:
             "choose a tick that does, for example '1min' or '5min'",
         )
     return Interval(start_s, tick_s, round(ticks))
+
+
+def live_interval_of(run: Run) -> Interval:
+    """The ticks of a site that runs live, from its start, or from 1970 where that is left open, without an end.
+
+    Raises:
+        SettingsError: start or tick cannot be read.
+    """
+    start_s = 0.0 if run.start is None else _instant(run.start, "run.start")
+    return Interval(start_s, _duration(run.tick, "run.tick"), 1 << 40)
 
 
 def moment_s(text: str, origin_s: float, field: str) -> float:
@@ -217,6 +234,47 @@ def _check_shares(apps: list[App]) -> None:
             )  # fmt: skip
 
 
+def _check_commands(app: App, path: str, scenario: Scenario) -> None:
+    real = app.workload.kind == "containers"
+    if scenario.server is None:
+        for field, value, given in (
+            ("workload.kind", "containers", real),
+            ("policy.kind", "remote", app.policy.kind == "remote"),
+            ("commands", app.commands, bool(app.commands)),
+            ("webhook_allow", app.webhook_allow, bool(app.webhook_allow)),
+        ):
+            if given:
+                raise SettingsError(f"{path}.{field}", f"is {value!r}, which only a live site has", "add a table [server]")
+        return
+    known = scenario.server.commands
+    for k, name in enumerate(app.commands):
+        if name not in known:
+            remedy = did_you_mean(name, known) if known else f"add a table [server.commands.{name}]"
+            raise SettingsError(f"{path}.commands[{k}]", f"no command is called {name!r}", remedy)
+    if real and not app.commands:
+        raise SettingsError(f"{path}.commands", "missing", "name what its containers run")
+    if app.commands and not real:
+        raise SettingsError(f"{path}.commands", "given for simulated containers", 'write workload = { kind = "containers" }')
+    if real and app.count > 1:
+        raise SettingsError(f"{path}.count", f"is {app.count}, but real containers have one app each", "write an app for each")
+
+
+def _check_serving(server: Serving) -> None:
+    for field in ("max_age", "keep_ticks", "gap_after"):
+        text = getattr(server, field)
+        if text is not None:
+            _duration(text, f"server.{field}")
+    for field in ("listen", "metrics_listen"):
+        text = getattr(server, field)
+        if text is not None and not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]+):\d{1,5}", text):
+            raise SettingsError(f"server.{field}", f"{text!r} is no address", "write host:port, for example '127.0.0.1:7780'")
+    if (server.tls_certificate is None) != (server.tls_key is None):
+        missing = "tls_key" if server.tls_key is None else "tls_certificate"
+        raise SettingsError(f"server.{missing}", "missing", "TLS needs both tls_certificate and tls_key")
+    if server.lockstep and server.plant.kind != "in-process":
+        raise SettingsError("server.lockstep", "needs a plant that keeps step", 'write plant = { kind = "in-process" } in [server]')
+
+
 def _check_signal(signal: Signal, path: str, folder: Path) -> None:
     if _check_kind(signal, "signal", SIGNAL_KINDS, path, folder):
         return
@@ -291,7 +349,7 @@ def _check_checkpoints(workload: Workload, path: str) -> None:
 def _check_policy(policy: Policy, path: str, scenario: Scenario, folder: Path) -> None:
     if _check_kind(policy, "policy", POLICY_KINDS, path, folder):
         return
-    if policy.kind != "carbon-agnostic" and "carbon" not in scenario.signals:
+    if policy.kind not in ("carbon-agnostic", "remote") and "carbon" not in scenario.signals:
         raise SettingsError(f"{path}.kind", f"{policy.kind} needs the signal 'carbon'", "add a table [signals.carbon]")
     for field in ("window", "refresh"):
         text = getattr(policy, field)

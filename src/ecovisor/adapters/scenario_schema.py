@@ -15,7 +15,7 @@ import msgspec
 
 from ecovisor.model.errors import SettingsError
 from ecovisor.model.nearest import did_you_mean
-from ecovisor.settings import App, Battery, Policy, Run, Scenario, Server, Signal, Site, Workload
+from ecovisor.settings import App, Battery, Command, Plant, Policy, Run, Scenario, Server, Serving, Signal, Site, Workload
 
 _TABLES: dict[str, type[msgspec.Struct]] = {
     "": Scenario,
@@ -27,6 +27,9 @@ _TABLES: dict[str, type[msgspec.Struct]] = {
     "apps[].workload": Workload,
     "apps[].policy": Policy,
     "run": Run,
+    "server": Serving,
+    "server.plant": Plant,
+    "server.commands.*": Command,
 }
 _KINDS = {
     "str": "text",
@@ -77,7 +80,9 @@ def _translated(error: msgspec.ValidationError, tables: Mapping[str, Any]) -> Se
     problem, _, at = str(error).partition(" - at `$")
     path = at.rstrip("`").lstrip(".")
     if "[...]" in path:
-        path = path.replace("signals[...]", f"signals.{_culprit(tables)}")
+        path = path.replace("signals[...]", f"signals.{_culprit(tables['signals'], Signal)}")
+    if "commands[...]" in path:
+        path = path.replace("commands[...]", f"commands.{_culprit(tables['server']['commands'], Command)}")
     if match := re.match(r"Object contains unknown field `(.+)`", problem):
         return SettingsError(_join(path, match[1]), "no such key", did_you_mean(match[1], _fields(path)))
     if match := re.match(r"Object missing required field `(.+)`", problem):
@@ -102,14 +107,14 @@ def _translated(error: msgspec.ValidationError, tables: Mapping[str, Any]) -> Se
     return SettingsError(path or "the file", problem, "see docs/scenario.md")
 
 
-def _culprit(tables: Mapping[str, Any]) -> str:
-    """The signal that cannot be decoded: msgspec names no key of a mapping."""
-    for name, signal in tables["signals"].items():
+def _culprit(named: Mapping[str, Any], table: type[msgspec.Struct]) -> str:
+    """The table of several that cannot be decoded: msgspec names no key of a mapping."""
+    for name, values in named.items():
         try:
-            msgspec.convert(signal, Signal)
+            msgspec.convert(values, table)
         except msgspec.ValidationError:
             return str(name)
-    raise AssertionError("every signal can be decoded")
+    return "…"
 
 
 def _join(path: str, key: str) -> str:
@@ -118,7 +123,10 @@ def _join(path: str, key: str) -> str:
 
 def _table(path: str) -> type[msgspec.Struct] | None:
     general = re.sub(r"\[\d+\]", "[]", path)
-    return _TABLES.get("signals.*" if general.startswith("signals.") else general)
+    for named in ("signals", "server.commands"):
+        if general.startswith(f"{named}."):
+            general = f"{named}.*"
+    return _TABLES.get(general)
 
 
 def _fields(path: str) -> tuple[str, ...]:
