@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -23,6 +23,8 @@ class Block:
     """Value columns: flat sequences of floats (lists, arrays or NumPy arrays); NaN is an absent value."""
     constants: Mapping[str, str]
     """Text columns with one value for the whole block (`quality`)."""
+    texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Text columns with a value a row, laid out as `columns` are: a live tick's `quality`, which differs from app to app."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Event:
     app: str
     kind: str
     detail: str = ""
+    value: float | None = None
+    """For readers of notifications: the new solar power, intensity or level. [W, g/kWh, Wh]"""
 
 
 class TableSink(Protocol):

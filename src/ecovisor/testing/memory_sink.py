@@ -34,7 +34,7 @@ class MemorySink:
         ticks = len(block.times_s)
         width = len(next(iter(block.keys.values()), ("",)))
         rows = ticks * width
-        for name, values in (*block.keys.items(), *block.columns.items()):
+        for name, values in (*block.keys.items(), *block.columns.items(), *block.texts.items()):
             expected = width if name in block.keys else rows
             if len(values) != expected:
                 raise ValueError(f"{block.table}.{name}: {len(values)} values, expected {expected}")
@@ -42,6 +42,7 @@ class MemorySink:
         added: dict[str, list[Any]] = {"time": [time_s for time_s in block.times_s for _ in range(width)]}
         added |= {name: list(values) * ticks for name, values in block.keys.items()}
         added |= {name: [float(value) for value in values] for name, values in block.columns.items()}
+        added |= {name: list(values) for name, values in block.texts.items()}
         added |= {name: [text] * rows for name, text in block.constants.items()}
         if table and list(table) != list(added):
             raise ValueError(f"{block.table}: columns {list(added)}, after blocks with {list(table)}")

@@ -77,6 +77,12 @@ class TableSinkContract:
         rows = self._written(_block(0, 2, ["a"]), _block(2, 1, ["a", "b"]), _block(3, 1, ["b"]))
         assert [row["app"] for row in rows] == ["a", "a", "a", "b", "b"]
 
+    def test_text_may_differ_from_row_to_row(self) -> None:
+        block = _block(0, 2, ["a", "b"])
+        qualities = ["measured", "stale", "stale", "modelled"]
+        rows = self._written(Block(block.table, block.times_s, block.keys, block.columns, {}, {"quality": qualities}))
+        assert [row["quality"] for row in rows] == qualities
+
     def test_a_block_of_the_wrong_length_is_refused(self) -> None:
         block = _block(0, 2, ["a", "b"])
         short = Block(block.table, block.times_s, block.keys, {"power_w": [1.0]}, block.constants)

@@ -42,12 +42,12 @@ class CsvTable:
         width = len(next(iter(block.keys.values()), ("",)))
         rows = ticks * width
         if self._file is None:
-            self._open(["time", *block.keys, *block.columns, *block.constants])
+            self._open(["time", *block.keys, *block.columns, *block.texts, *block.constants])
         times = chain.from_iterable(repeat(iso_utc(time_s), width) for time_s in block.times_s)
         keys = [chain.from_iterable(repeat(values, ticks)) for values in block.keys.values()]
         columns = [_cells(values) for values in block.columns.values()]
         constants = [repeat(text, rows) for text in block.constants.values()]
-        self._writer.writerows(zip(times, *keys, *columns, *constants, strict=True))
+        self._writer.writerows(zip(times, *keys, *columns, *block.texts.values(), *constants, strict=True))
         self.rows += rows
 
     def write_events(self, events: Sequence[Event]) -> None:

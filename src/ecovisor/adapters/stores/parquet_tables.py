@@ -56,6 +56,7 @@ class ParquetTable:
         times = np.rint(np.asarray(block.times_s, dtype=np.float64) * 1e6).astype(np.int64)
         arrays = [pa.array(np.repeat(times, width)).cast(_TIME), *self._tiled_keys(block, ticks).values()]
         arrays += [pa.array(_floats(values), from_pandas=True) for values in block.columns.values()]
+        arrays += [pa.array(values, pa.string()).dictionary_encode() for values in block.texts.values()]
         arrays += [
             pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), pa.array([text], pa.string()))
             for text in block.constants.values()
@@ -63,7 +64,7 @@ class ParquetTable:
         if self._writer is None:
             fields = [("time", _TIME), *((name, _TEXT) for name in block.keys)]
             fields += [(name, pa.float64()) for name in block.columns]
-            self._open([*fields, *((name, _TEXT) for name in block.constants)])
+            self._open([*fields, *((name, _TEXT) for name in (*block.texts, *block.constants))])
         self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema), row_group_size=max(rows, 1))
         self.rows += rows
 
