@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from ecovisor.adapters.plugins import load_plugin
+from ecovisor.adapters.plugins import plugin_maker
+from ecovisor.adapters.policies import policy_maker
 from ecovisor.adapters.scenario_checks import Interval, interval_of, moment_s, span_s
 from ecovisor.adapters.signals import LoadedSignal, load_signal
 from ecovisor.engine.loop import Loop
@@ -21,22 +22,15 @@ from ecovisor.engine.site import PhysicalSite, Signals, Site
 from ecovisor.engine.specification import SITE_APP, AppSpec
 from ecovisor.model.errors import SettingsError
 from ecovisor.model.summary import RunSummary
-from ecovisor.model.units import duration_s, human_duration
-from ecovisor.policies.battery_arbitrage import BatteryArbitrage
+from ecovisor.model.units import human_duration
 from ecovisor.policies.carbon_agnostic import CarbonAgnostic
-from ecovisor.policies.static_carbon_rate import StaticCarbonRate
-from ecovisor.policies.suspend_resume import SuspendResume
-from ecovisor.policies.thresholds import Threshold
-from ecovisor.policies.wait_and_scale import WaitAndScale
-from ecovisor.ports import Policy, TableSink, Workload
+from ecovisor.ports import TableSink, Workload
 from ecovisor.presets import resolve_battery, resolve_server, shares_of
 from ecovisor.settings import App, Scenario
-from ecovisor.settings import Policy as PolicySettings
 from ecovisor.settings import Workload as WorkloadSettings
 from ecovisor.workloads.models import BatchJob, ConstantDemand, TracedDemand
 
 INFINITY = float("inf")
-POLICY_KINDS = ("carbon-agnostic", "suspend-resume", "wait-and-scale", "battery-arbitrage", "static-carbon-rate")
 WORKLOAD_KINDS = ("batch", "constant", "trace")
 #: The solar buffer should not take more of the battery than this.
 BUFFER_WARNING_RATIO = 0.05
@@ -231,7 +225,7 @@ def _specification(app: App, where: str, scenario: Scenario, folder: Path, inter
         name=app.name,
         shares=shares,
         workload=_workload(app.workload, f"{where}.workload", folder, interval),
-        policy=CarbonAgnostic if agnostic else _policy(app.policy, f"{where}.policy", folder),
+        policy=CarbonAgnostic if agnostic else policy_maker(app.policy, f"{where}.policy", folder),
         containers=app.containers,
         cores=app.cores,
         count=app.count,
@@ -262,71 +256,8 @@ def _workload(
         return ConstantDemand(demand_w=settings.demand_w or 0.0, start_s=start_s)
     if settings.kind == "trace":
         return TracedDemand(signal=settings.trace or "", start_s=start_s)
-    make = _factory("ecovisor.workloads", settings.kind, settings.options, WORKLOAD_KINDS, where, folder)
-    return cast("Callable[[], Workload]", _checked(make, ("demand_w", "run"), settings.kind, where))
-
-
-def _policy(settings: PolicySettings, where: str, folder: Path) -> Callable[[], Policy]:
-    refresh_s = duration_s(settings.refresh) if settings.refresh else None
-
-    def threshold(fixed: float | None, percent: float) -> Threshold:
-        window_s = duration_s(settings.window or "48h")
-        return Threshold(fixed, settings.percentile if settings.percentile is not None else percent, window_s)
-
-    match settings.kind:
-        case "carbon-agnostic":
-            return CarbonAgnostic
-        case "suspend-resume":
-            return lambda: SuspendResume(threshold(settings.threshold_g_per_kwh, 30.0), refresh_s)
-        case "wait-and-scale":
-            return lambda: WaitAndScale(threshold(settings.threshold_g_per_kwh, 30.0), settings.scale or 2.0, refresh_s)
-        case "battery-arbitrage":
-            below = Threshold(settings.charge_below_g_per_kwh, 25.0, duration_s(settings.window or "48h"))
-            above = Threshold(settings.discharge_above_g_per_kwh, 75.0, duration_s(settings.window or "48h"))
-            return lambda: BatteryArbitrage(below, above, settings.charge_rate_w, refresh_s)
-        case "static-carbon-rate":
-            return lambda: StaticCarbonRate(settings.carbon_rate_g_per_h or 0.0)
-    make = _factory("ecovisor.policies", settings.kind, settings.options, POLICY_KINDS, where, folder)
-    return cast("Callable[[], Policy]", _checked(make, ("tick",), settings.kind, where))
-
-
-class _FunctionPolicy:
-    """A plug-in that is a plain function ``tick(energy, app)``."""
-
-    def __init__(self, function: Any) -> None:
-        self.tick = function
-
-
-def _factory(
-    group: str, kind: str, options: dict[str, object], known: tuple[str, ...], where: str, folder: Path
-) -> Callable[[], Any]:
-    """What makes a plug-in: its class with the options, or a plain function as it is."""
-    found: Any = load_plugin(group, kind, folder, known, f"{where}.kind")
-    if not isinstance(found, type):
-        if not callable(found):
-            raise SettingsError(f"{where}.kind", f"{kind} is neither a class nor a function", "name one")
-        if options:
-            raise SettingsError(f"{where}.options", f"{kind} is a function and takes none", "make it a class, or remove them")
-        return lambda: _FunctionPolicy(found)
-
-    def make() -> Any:
-        try:
-            return found(**options)
-        except Exception as error:
-            raise SettingsError(
-                f"{where}.options", f"{kind} cannot be made: {type(error).__name__}: {error}", "check its options"
-            ) from error
-
-    return make
-
-
-def _checked(make: Callable[[], Any], functions: tuple[str, ...], kind: str, where: str) -> Callable[[], Any]:
-    """Make one at once, so that mistakes are found before the run."""
-    one = make()
-    for function in functions:
-        if not callable(getattr(one, function, None)):
-            raise SettingsError(f"{where}.kind", f"{kind} has no {function}()", f"give it {' and '.join(functions)}")
-    return make
+    make = plugin_maker("ecovisor.workloads", settings.kind, settings.options, folder, WORKLOAD_KINDS, where, ("demand_w", "run"))
+    return cast("Callable[[], Workload]", make)
 
 
 # -- notes and run.json

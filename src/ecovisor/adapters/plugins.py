@@ -1,7 +1,6 @@
 """Finds what a `kind` names beyond the built-in ones: an entry point somebody installed, or `file.py:Name` beside the scenario.
 
-One loader for signals, policies, workloads and devices, so that they are all named, found and refused alike. What the
-object must be able to do is checked by whoever asked for it.
+One loader for signals, policies, workloads and devices, so that they are all named, found, made and refused alike.
 """
 
 from __future__ import annotations
@@ -9,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 from ecovisor.model.errors import SettingsError
 from ecovisor.model.nearest import did_you_mean
@@ -44,6 +44,63 @@ def load_plugin(group: str, kind: str, folder: Path, known: Iterable[str], where
                 ) from error
     names = [*known, *(point.name for point in points)]
     raise SettingsError(where, f"unknown kind {kind!r}", f"{did_you_mean(kind, names)} (or 'file.py:Name' for your own)")
+
+
+class _FunctionPolicy:
+    """A plug-in that is a plain function ``tick(energy, app)``."""
+
+    def __init__(self, function: Any) -> None:
+        self.tick = function
+
+
+def plugin_maker(
+    group: str,
+    kind: str,
+    options: Mapping[str, object],
+    folder: Path,
+    known: Iterable[str],
+    where: str,
+    functions: Collection[str],
+) -> Callable[[], Any]:
+    """What makes instances of a plug-in: its class with the options, or a plain function ``tick(energy, app)`` as it is.
+
+    One is made at once, so that mistakes are found before anything runs.
+
+    Args:
+        group, kind, folder, known: see `load_plugin`.
+        options: keyword arguments of the class.
+        where: the table that holds ``kind`` and ``options`` (``site.toml: apps[0].policy``).
+        functions: what an instance must be able to do.
+
+    Raises:
+        SettingsError: it cannot be found, loaded or made, or has not all functions.
+    """
+    found: Any = load_plugin(group, kind, folder, known, f"{where}.kind")
+
+    if isinstance(found, type):
+
+        def make() -> Any:
+            try:
+                return found(**options)
+            except Exception as error:
+                raise SettingsError(
+                    f"{where}.options", f"{kind} cannot be made: {_one_line(error)}", "check its options"
+                ) from error
+
+    elif not callable(found):
+        raise SettingsError(f"{where}.kind", f"{kind} is neither a class nor a function", "name one")
+    elif options:
+        raise SettingsError(f"{where}.options", f"{kind} is a function and takes none", "make it a class, or remove them")
+    else:
+
+        def make() -> Any:
+            return _FunctionPolicy(found)
+
+    one = make()
+    for function in functions:
+        if not callable(getattr(one, function, None)):
+            raise SettingsError(f"{where}.kind", f"{kind} has no {function}()", f"give it {' and '.join(functions)}")
+    return make
 
 
 def _from_file(file: Path, path: str, name: str, where: str) -> object:
