@@ -26,6 +26,7 @@ EXCEPTIONS = {
     ("model", "work_done"): "in `work_unit`: core-hours or watt-hours",
     ("model", "work_total"): "in `work_unit`: core-hours or watt-hours",
     ("model", "battery_cycles"): "a count",
+    ("model", "bound"): "in the unit of what was asked",
     ("model", "cost"): "in the currency of the price signal",
     ("model", "UNIT_FACTORS"): "from foreign units into ours",
 }

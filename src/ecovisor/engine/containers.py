@@ -181,7 +181,8 @@ class Containers:
         if cap_w < floor_w:
             raise Infeasible(
                 f"set_container_powercap: {cap_w:g} W for {container_id} is below its idle power of {floor_w:g} W; "
-                f"cap it at that or more, or suspend it"
+                f"cap it at that or more, or suspend it",
+                floor_w,
             )
         item.cap_w = cap_w
         self._store()

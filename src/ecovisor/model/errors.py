@@ -51,7 +51,16 @@ class SettingRefused(EcovisorError, ValueError):
 
 
 class Infeasible(EcovisorError, ValueError):
-    """A valid request that the system cannot meet; the message states the bound."""
+    """A valid request that the system cannot meet; the message states the bound.
+
+    Args:
+        message: one line, with the value, the bound and what to do about it.
+        bound: the bound as a number, where it is one.
+    """
+
+    def __init__(self, message: str, bound: float | None = None) -> None:
+        self.bound = bound
+        super().__init__(message)
 
 
 class UnknownApp(EcovisorError, LookupError):
