@@ -14,6 +14,7 @@ outside, for one or two functions more; its docstring says which. `MemorySink` k
 from __future__ import annotations
 
 from ecovisor.testing.memory_sink import MemorySink
+from ecovisor.testing.meter import NodeMeterContract
 from ecovisor.testing.policy import PolicyContract
 from ecovisor.testing.signal import SignalContract
 from ecovisor.testing.sites import small_site
@@ -23,6 +24,7 @@ from ecovisor.testing.workload import WorkloadContract
 
 __all__ = [
     "MemorySink",
+    "NodeMeterContract",
     "PolicyContract",
     "SignalContract",
     "TableSinkContract",
