@@ -28,6 +28,17 @@ EXCEPTIONS = {
     ("model", "battery_cycles"): "a count",
     ("model", "bound"): "in the unit of what was asked",
     ("model", "cost"): "in the currency of the price signal",
+    ("wire", "work_done"): "in a unit of the app's own",
+    ("wire", "work_total"): "in a unit of the app's own",
+    ("wire", "metrics"): "by name; the app's own",
+    ("wire", "compression"): "seconds in a second",
+    ("wire", "asked"): "by field, whose name has the unit",
+    ("wire", "in_force"): "by field, whose name has the unit",
+    ("wire", "cost"): "in the currency of the price signal",
+    ("wire", "qualities"): "parts by quality",
+    ("wire", "values"): "the unit is a field of its own",
+    ("wire", "value"): "W, g/kWh or Wh, by the kind of the event",
+    ("wire", "bound"): "in the unit of the field at fault",
     ("model", "UNIT_FACTORS"): "from foreign units into ours",
 }
 PACKAGES = [name for name in ("model", "physics", "wire") if (PACKAGE / name).is_dir()]
