@@ -141,7 +141,7 @@ def histories(draw: st.DrawFn) -> tuple[list[tuple[int, int]], list[tuple[list[i
     return domains, steps
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(histories())
 def test_increments_sum_exactly_under_any_wrap(history: tuple[list[tuple[int, int]], list[tuple[list[int], float]]]) -> None:
     domains, steps = history
