@@ -69,8 +69,8 @@ class TableWriter:
             columns[RENAMED.get(name, name)] = flow(name)
             if name == "battery_adjust_wh":
                 columns["carbon_intensity_g_per_kwh"] = intensity
-        quality = {"quality": str(self.quality)}
-        self.sink.write(Block("flows", times_s, {"app": layout.apps}, columns, quality))
+        constants, texts = self._quality(layout.apps, ticks)
+        self.sink.write(Block("flows", times_s, {"app": layout.apps}, columns, constants, texts))
         site_columns: dict[str, Sequence[float]] = {"dt_s": _constant(self.tick_s, ticks, memory.compiled)}
         site_columns |= {name: site[name] for name in _SITE_TABLE}
         self.sink.write(Block("site", times_s, {}, site_columns, {}))
@@ -93,7 +93,15 @@ class TableWriter:
             "carbon_g": carbon_g,
             "cap_w": cap_w,
         }
-        self.sink.write(Block("containers", times_s, keys, columns, {}))
+        _, texts = self._quality(keys["app"], ticks)
+        self.sink.write(Block("containers", times_s, keys, columns, {}, texts))
+
+    def _quality(self, apps: Sequence[str], ticks: int) -> tuple[Mapping[str, str], Mapping[str, Sequence[str]]]:
+        """The column `quality`: one for the whole block, or, where apps differ, a text for every row."""
+        if not self.qualities:
+            return {"quality": str(self.quality)}, {}
+        one = [str(self.qualities.get(app, self.quality)) for app in apps]
+        return {}, {"quality": one * ticks}
 
     def _write_events(self, memory: Memory, layout: Layout, times_s: Sequence[float], flows: Mapping[str, Sequence[float]]) -> None:
         """Batteries that became full or empty: at the end of the tick that made them so."""
@@ -104,7 +112,8 @@ class TableWriter:
         edges, after = detect(len(apps), before, flows["battery_level_wh"], flows["capacity_wh"])
         self._levels = dict(zip(apps, after, strict=True))
         for tick, app, kind in edges:
-            self.sink.write_event(Event(times_s[tick] + self.tick_s, apps[app], kind))
+            level_wh = flows["battery_level_wh"][tick * len(apps) + app]
+            self.sink.write_event(Event(times_s[tick] + self.tick_s, apps[app], kind, value=float(level_wh)))
 
 
 _Edges = tuple[list[tuple[int, int, str]], list[tuple[float, float]]]
