@@ -409,6 +409,11 @@ class VirtualEnergySystem:
         return self._budget
 
     @property
+    def scale_ratio(self) -> float:
+        """Factor on the containers' cores. [1]"""
+        return self._scale_ratio[self._i]
+
+    @property
     def carbon_rates(self) -> Mapping[str, float]:
         """Limits on the emission of containers. [g/h]"""
         return self._rates
