@@ -7,6 +7,7 @@
     ├── SettingRefused        a value given to a setter is no power (NaN, infinite, negative) or names nothing
     ├── Infeasible            a valid request that the virtual or physical system cannot meet, with the bound
     ├── UnknownApp            no app of this name
+    ├── AuthenticationError   a server does not know who asks, or does not let them
     ├── Unavailable           a device, platform, store or service did not answer, or not usefully; it may later
     ├── Refused               a device, platform or service will not do what it was asked, with its reason
     ├── StoreError            a state directory or ledger cannot be used: locked, full, read-only, damaged, from a newer version
@@ -65,6 +66,10 @@ class Infeasible(EcovisorError, ValueError):
 
 class UnknownApp(EcovisorError, LookupError):
     """There is no app of this name."""
+
+
+class AuthenticationError(EcovisorError):
+    """A server does not accept the token, or none was given, or the token is not enough for what was asked."""
 
 
 class Unavailable(EcovisorError):
