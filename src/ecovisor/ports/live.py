@@ -257,6 +257,6 @@ class EnergyPlant(Protocol):
 class EmulatedLoad(Protocol):
     """An emulated plant has no cable to the cluster: it is told what was drawn."""
 
-    async def draw(self, energy_wh: float) -> None:
-        """The cluster drew this since the last call, evenly. Until told otherwise it goes on drawing that power. [Wh]"""
+    async def draw(self, energy_wh: float) -> PlantReading:
+        """The cluster drew this since the last call, evenly; the meters at that instant. Until told otherwise it goes on so. [Wh]"""
         ...

@@ -103,7 +103,7 @@ class EmulatedPlantClient:
         limit_w = accepted.export_limit_w
         return SetPoint(accepted.charge_w, accepted.discharge_w, math.inf if limit_w is None else limit_w)
 
-    async def draw(self, energy_wh: float) -> None:
+    async def draw(self, energy_wh: float) -> PlantReading:
         """The cluster drew this since the last call, failed ones included: their energy is not lost, it goes with the next. [Wh]
 
         Raises:
@@ -114,8 +114,9 @@ class EmulatedPlantClient:
             raise Refused(f"energy_wh is {energy_wh!r} Wh, it must be finite and at least 0")
         self._total_wh += energy_wh
         total_wh = self._total_wh
-        await self._call(Draw(self._client, total_wh, self._confirmed_wh), Done)
+        state = await self._call(Draw(self._client, total_wh, self._confirmed_wh), State)
         self._confirmed_wh = max(self._confirmed_wh, total_wh)
+        return state.reading
 
     async def set_sun(self, ratio: float) -> None:
         """Scale the emulated sun. [1] Raises `Refused`, `Unavailable`."""

@@ -38,9 +38,11 @@ class InProcessPlant:
         """Set, and return what was accepted."""
         return self.core.command(self._now_s(), set_point)
 
-    async def draw(self, energy_wh: float) -> None:
-        """The cluster drew this since the last call. [Wh]"""
-        self.core.draw(self._now_s(), energy_wh)
+    async def draw(self, energy_wh: float) -> PlantReading:
+        """The cluster drew this since the last call; the meters at that instant. [Wh]"""
+        now_s = self._now_s()
+        self.core.draw(now_s, energy_wh)
+        return self.core.read(now_s)
 
     async def set_sun(self, ratio: float) -> None:
         """Scale the emulated sun. [1]"""

@@ -61,7 +61,7 @@ class Command(msgspec.Struct, frozen=True, tag="command"):
 
 
 class Draw(msgspec.Struct, frozen=True, tag="draw"):
-    """Energy drawn by the cluster; answered by `Done`. The plant books ``total_wh`` less what it has booked for this client."""
+    """Energy drawn by the cluster; answered by `State`. The plant books ``total_wh`` less what it has booked for this client."""
 
     client: str
     total_wh: float

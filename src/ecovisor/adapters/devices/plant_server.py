@@ -123,6 +123,7 @@ class PlantServer:
                 return Accepted(accepted.charge_w, accepted.discharge_w, limit_w)
             case Draw():
                 self._draw(request, now_s)
+                return State(plant.read(now_s))
             case Sun(ratio):
                 plant.set_sun(now_s, ratio)
             case Stop():
