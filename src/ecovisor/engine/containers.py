@@ -60,6 +60,8 @@ class Containers:
         self._commands = commands
         self._items = [_Container(f"c{k + 1}", group.spec.cores, command=commands[0]) for k in range(group.spec.containers)]
         self._made = len(self._items)
+        self.version = 0
+        """Rises with every change that a platform has to follow."""
         self._capacity = group.container_slots
 
     def bind(self, index: int) -> None:
@@ -80,6 +82,7 @@ class Containers:
 
     def _store(self) -> None:
         """Write the records that the loop reads, as far as there is room; the site makes more before the tick runs."""
+        self.version += 1
         memory = self._site.memory
         for k, item in enumerate(self._items[: self._capacity]):
             memory.set_container(self._first + k, item.cores if self._runs(item) else 0.0, item.limit_w)

@@ -26,6 +26,7 @@ class AppSettings(msgspec.Struct, frozen=True, kw_only=True):
     rates_g_per_h: dict[str, float]
     budget_g: float | None
     spent_before_g: float
+    budget_since_s: float
     charge_rate_w: float
     max_discharge_w: float | None
     scale_ratio: float

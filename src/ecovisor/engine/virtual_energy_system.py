@@ -50,7 +50,7 @@ _COLUMNS = (
 class Now:
     """What every app of a site knows of the coming tick; the loop's callback keeps it current."""
 
-    __slots__ = ("hours_h", "intensity_g_per_kwh", "start_s", "tick", "tick_s")
+    __slots__ = ("enforcing", "hours_h", "intensity_g_per_kwh", "start_s", "tick", "tick_s")
 
     def __init__(self, start_s: float, tick_s: float) -> None:
         self.tick = 0
@@ -58,6 +58,7 @@ class Now:
         self.tick_s = tick_s
         self.hours_h = tick_s / 3600.0
         self.intensity_g_per_kwh = float("nan")
+        self.enforcing = True  # carbon budgets and rates limit the apps; else they are only accounted
 
     @property
     def now_s(self) -> float:
@@ -255,7 +256,7 @@ class VirtualEnergySystem:
         if budget_g is None:
             self._budget = None
         elif 0.0 <= budget_g < INFINITY:
-            self._budget = CarbonBudget(budget_g, self._carbon_total_g[self._i])
+            self._budget = CarbonBudget(budget_g, self._carbon_total_g[self._i], self._now.now_s)
             self._site.call_every_tick()
         else:
             raise SettingRefused(f"set_carbon_budget: {budget_g!r} g; give a finite amount of at least 0")
@@ -267,6 +268,8 @@ class VirtualEnergySystem:
         A budget limits the import, by load and battery alike, and caps the app at what import and sun can serve.
         """
         i, solar_w, intensity = self._i, self.get_solar_power(), self._now.intensity_g_per_kwh
+        if not self._now.enforcing:
+            return
         import_w = INFINITY
         if self._budget is not None:
             import_w = self._budget.import_ceiling_w(self._carbon_total_g[i], intensity, self._now.hours_h)
@@ -372,6 +375,7 @@ class VirtualEnergySystem:
             rates_g_per_h=dict(self._rates),
             budget_g=None if budget is None else budget.budget_g,
             spent_before_g=0.0 if budget is None else budget.spent_before_g,
+            budget_since_s=0.0 if budget is None else budget.since_s,
             charge_rate_w=self._charge_rate_w[i],
             max_discharge_w=_or_none(self._max_discharge_w[i]),
             scale_ratio=self._scale_ratio[i],
@@ -388,7 +392,7 @@ class VirtualEnergySystem:
             self._app_cap_w[self._i] = _or_inf(settings.app_cap_w)
         self._rates = dict(settings.rates_g_per_h)
         if settings.budget_g is not None:
-            self._budget = CarbonBudget(settings.budget_g, settings.spent_before_g)
+            self._budget = CarbonBudget(settings.budget_g, settings.spent_before_g, settings.budget_since_s)
         if self._rates or self._budget is not None:
             self._site.call_every_tick()
             self.enforce_ceilings()
