@@ -18,7 +18,7 @@ import msgspec
 
 from ecovisor.adapters.devices.emulated_battery import PlantBattery, spans
 from ecovisor.model.errors import Refused, Unavailable
-from ecovisor.model.series import Quality
+from ecovisor.model.series import Quality, Series
 from ecovisor.model.units import iso_utc
 from ecovisor.ports.live import PlantReading, SetPoint
 
@@ -47,6 +47,11 @@ class SolarTrace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         for k, value in enumerate(self.values_w):
             if not 0.0 <= value < math.inf:
                 raise ValueError(f"solar.values_w[{k}] is {value!r}, it must be finite and at least 0")
+
+    @classmethod
+    def of(cls, series: Series, *, repeats: bool = True) -> SolarTrace:
+        """The trace of a series in W without missing values."""
+        return cls(start_s=series.start_s, step_s=series.step_s, values_w=list(series.values), repeats=repeats)
 
     def at(self, site_s: float) -> tuple[float, float]:
         """The power at an instant [W], and the end of its step [s since the epoch].

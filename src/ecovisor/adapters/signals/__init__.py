@@ -44,22 +44,31 @@ class SignalPlugin(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedSignal:
-    """A signal, checked against the run.
+class LoadedSeries:
+    """A signal over a window.
 
     Attributes:
-        series: the signal on its own step; it covers the run.
-        ticks: its value in each tick of the run.
+        series: the signal on its own step; it covers the window.
         forecaster: answers what it is expected to be.
         files: (path as given, SHA-256) of each file read.
         notes: what was chosen, estimated or moved, for people.
     """
 
     series: Series
-    ticks: array[float]
     forecaster: Forecaster
     files: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSignal(LoadedSeries):
+    """A signal, checked against the run.
+
+    Attributes:
+        ticks: its value in each tick of the run.
+    """
+
+    ticks: array[float] = field(default_factory=lambda: array("d"))
 
 
 def load_signal(name: str, signal: Signal, *, folder: Path, start_s: float, end_s: float, tick_s: float, seed: int) -> LoadedSignal:
@@ -78,6 +87,14 @@ def load_signal(name: str, signal: Signal, *, folder: Path, start_s: float, end_
         SettingsError: a setting is missing, unknown or out of bounds.
         SeriesError: the series cannot be used, or does not fit the run or its ticks.
     """
+    loaded = load_series(name, signal, folder=folder, start_s=start_s, end_s=end_s, tick_s=tick_s, seed=seed)
+    series = loaded.series
+    ticks = series.on_ticks(start_s, tick_s, round((end_s - start_s) / tick_s), mean=signal.resample == "mean")
+    return LoadedSignal(series, loaded.forecaster, loaded.files, loaded.notes, ticks)
+
+
+def load_series(name: str, signal: Signal, *, folder: Path, start_s: float, end_s: float, tick_s: float, seed: int) -> LoadedSeries:
+    """Loads one signal over ``[start_s, end_s)``, on its own steps; arguments and errors as those of `load_signal`."""
     forecast_column: Series | None = None
     files: list[tuple[str, str]] = []
     notes: list[str] = []
@@ -95,8 +112,7 @@ def load_signal(name: str, signal: Signal, *, folder: Path, start_s: float, end_
         series, files, notes = load_pv(name, signal, folder=folder, start_s=start_s, end_s=end_s, tick_s=tick_s)
     else:
         series = _from_plugin(name, signal, folder=folder, start_s=start_s, end_s=end_s, tick_s=tick_s, seed=seed)
-    ticks = series.on_ticks(start_s, tick_s, round((end_s - start_s) / tick_s), mean=signal.resample == "mean")
-    return LoadedSignal(series, ticks, _forecaster(name, signal, series, forecast_column), files, notes)
+    return LoadedSeries(series, _forecaster(name, signal, series, forecast_column), files, notes)
 
 
 def _from_plugin(name: str, signal: Signal, *, folder: Path, start_s: float, end_s: float, tick_s: float, seed: int) -> Series:
