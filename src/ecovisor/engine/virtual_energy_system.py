@@ -391,11 +391,12 @@ class VirtualEnergySystem:
             self._scale_ratio[self._i] = settings.scale_ratio
             self._app_cap_w[self._i] = _or_inf(settings.app_cap_w)
         self._rates = dict(settings.rates_g_per_h)
+        self._budget = None
         if settings.budget_g is not None:
             self._budget = CarbonBudget(settings.budget_g, settings.spent_before_g, settings.budget_since_s)
         if self._rates or self._budget is not None:
             self._site.call_every_tick()
-            self.enforce_ceilings()
+        self.enforce_ceilings()
 
     # -- past and future
 
