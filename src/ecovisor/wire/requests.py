@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 Watts = Annotated[float, Meta(ge=0.0)]
 Grams = Annotated[float, Meta(ge=0.0)]
 Ratio = Annotated[float, Meta(ge=0.0, le=1.0)]
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$(?!\n)")]
 Cores = Annotated[float, Meta(gt=0.0)]
 
 
