@@ -1,0 +1,68 @@
+/* A place on the page where the chart library draws: only when it can be seen, at most once a frame, in the page's colours. */
+
+import { colour, onSchemeChange } from "./palette.js";
+
+const CONFIG = { displayModeBar: false, displaylogo: false, responsive: true, doubleClick: false, showTips: false };
+
+export class Plot {
+  #host;
+  #make = null;
+  #seen = false;
+  #asked = false;
+
+  constructor(host) {
+    this.#host = host;
+    host.setAttribute("role", "img");
+    if (!globalThis.Plotly) host.textContent = "Charts need plotly: pip install 'ecovisor[server]'";
+    new IntersectionObserver((entries) => {
+      this.#seen = entries[entries.length - 1].isIntersecting;
+      this.#ask();
+    }, { rootMargin: "200px" }).observe(host);
+    onSchemeChange(() => this.#ask());
+    document.addEventListener("visibilitychange", () => this.#ask());
+  }
+
+  /** Draw what `make()` returns: `{traces, layout, summary}`; the summary is for those who listen. */
+  draw(make) {
+    this.#make = make;
+    this.#ask();
+  }
+
+  #ask() {
+    if (this.#asked || !this.#seen || !this.#make || document.hidden || !globalThis.Plotly) return;
+    this.#asked = true;
+    requestAnimationFrame(() => {
+      this.#asked = false;
+      const { traces, layout, summary } = this.#make();
+      this.#host.setAttribute("aria-label", summary);
+      globalThis.Plotly.react(this.#host, traces, { ...base(this.#host), ...layout }, CONFIG);
+    });
+  }
+}
+
+function base(host) {
+  const size = 0.78 * Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
+  const narrow = host.clientWidth < 30 * size;
+  return {
+    font: { family: "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif", size, color: colour("ink") },
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    margin: { l: (narrow ? 4 : 4.6) * size, r: 1.2 * size, t: 0.8 * size, b: 2.6 * size },
+    showlegend: false,
+    hovermode: "x unified",
+    hoverlabel: { bgcolor: colour("panel"), bordercolor: colour("line"), font: { color: colour("ink"), size } },
+    dragmode: false,
+  };
+}
+
+/** An axis of time, in site time of one offset from UTC. */
+export function timeAxis(from_ms, to_ms, more = {}) {
+  const grid = { gridcolor: colour("line"), zeroline: false, linecolor: colour("faint"), fixedrange: true };
+  return { ...grid, type: "date", range: [from_ms, to_ms], hoverformat: "%a %d %b %H:%M:%S", nticks: 7, tickangle: 0, ...more };
+}
+
+/** An axis of values from 0. */
+export function valueAxis(title, more = {}) {
+  const grid = { gridcolor: colour("line"), zerolinecolor: colour("faint"), fixedrange: true };
+  return { ...grid, title: { text: title, standoff: 6 }, rangemode: "tozero", nticks: 6, tickformat: "~s", automargin: false, ...more };
+}
