@@ -13,8 +13,10 @@ outside, for one or two functions more; its docstring says which. `MemorySink` k
 
 from __future__ import annotations
 
+from ecovisor.testing.clock import ClockContract
 from ecovisor.testing.memory_sink import MemorySink
 from ecovisor.testing.meter import NodeMeterContract
+from ecovisor.testing.plant import EnergyPlantContract
 from ecovisor.testing.policy import PolicyContract
 from ecovisor.testing.signal import SignalContract
 from ecovisor.testing.sites import small_site
@@ -23,6 +25,8 @@ from ecovisor.testing.virtual_energy import VirtualEnergyContract
 from ecovisor.testing.workload import WorkloadContract
 
 __all__ = [
+    "ClockContract",
+    "EnergyPlantContract",
     "MemorySink",
     "NodeMeterContract",
     "PolicyContract",
