@@ -287,7 +287,7 @@ class SiteSnapshot(_Answer, kw_only=True, frozen=True):
     sources: list[SourceState]
     apps: list[Snapshot]
     """All apps, `_site` last."""
-    plant_emulated: bool = False
+    emulated: bool = False
     """Whether the sun is emulated, so that the operator may scale it."""
 
 
