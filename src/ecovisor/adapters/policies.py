@@ -20,7 +20,7 @@ from ecovisor.policies.wait_and_scale import WaitAndScale
 from ecovisor.ports import Policy
 from ecovisor.settings import Policy as PolicySettings
 
-POLICY_KINDS = ("carbon-agnostic", "suspend-resume", "wait-and-scale", "battery-arbitrage", "static-carbon-rate")
+POLICY_KINDS = ("carbon-agnostic", "remote", "suspend-resume", "wait-and-scale", "battery-arbitrage", "static-carbon-rate")
 
 
 def policy_maker(settings: PolicySettings, where: str, folder: Path) -> Callable[[], Policy]:
@@ -41,7 +41,7 @@ def policy_maker(settings: PolicySettings, where: str, folder: Path) -> Callable
         return Threshold(fixed, settings.percentile if settings.percentile is not None else percent, window_s)
 
     match settings.kind:
-        case "carbon-agnostic":
+        case "carbon-agnostic" | "remote":
             return CarbonAgnostic
         case "suspend-resume":
             return lambda: SuspendResume(threshold(settings.threshold_g_per_kwh, 30.0), refresh_s)

@@ -409,6 +409,11 @@ class VirtualEnergySystem:
     # -- what the driver of a live site looks at
 
     @property
+    def work(self) -> tuple[float, float]:
+        """Work done and in all, in units of the app's own."""
+        return self._work_done[self._i], self._work_total[self._i]
+
+    @property
     def budget(self) -> CarbonBudget | None:
         """The carbon budget, if one is set."""
         return self._budget

@@ -23,13 +23,14 @@ QUEUE_TICKS = 60
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0
 
 B = TypeVar("B")
+B_contra = TypeVar("B_contra", contravariant=True)
 S = TypeVar("S")
 
 
-class Commits(Protocol[B]):
+class Commits(Protocol[B_contra]):
     """Where ticks become durable."""
 
-    def commit(self, batch: B) -> None:
+    def commit(self, batch: B_contra) -> None:
         """One durable transaction. Raises `StoreError`; the same batch may be committed again then."""
         ...
 

@@ -67,7 +67,7 @@ COLUMNS = (
     "metered",
 )
 #: Of these, what an app may change between two ticks.
-_SETTINGS = ("charge_rate_w", "max_discharge_w", "app_cap_w", "ceiling_w", "scale_ratio", "grid_limit_w")
+_SETTINGS = ("charge_rate_w", "max_discharge_w", "app_cap_w", "ceiling_w", "scale_ratio", "grid_limit_w", "work_done", "work_total")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +100,16 @@ class ContainerFacts:
 
     state: str
     exit_code: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A copy of what a tick's snapshots are made of."""
+
+    moment: Moment
+    columns: dict[str, list[float]]
+    number: dict[str, int]
+    """By app, `_site` last."""
 
 
 class Snapshots:
@@ -140,27 +150,23 @@ class Snapshots:
         """All apps, `_site` last."""
         return list(self._number)
 
-    def publish(self, moment: Moment) -> None:
-        """Take a copy of the engine's columns as the snapshot of a tick."""
+    def freeze(self, moment: Moment) -> Frozen:
+        """Copy the engine's columns."""
         site = self._site
-        self._columns = {
-            name: [float(value) for group in site.all_groups for value in site.values(group, name)] for name in COLUMNS
-        }
-        self._number = {name: k for k, name in enumerate(site.app_names)}
-        self._moment = moment
-        self._apps.clear()
-        self._whole = None
+        columns = {name: [float(value) for group in site.all_groups for value in site.values(group, name)] for name in COLUMNS}
+        return Frozen(moment, columns, {name: k for k, name in enumerate(site.app_names)})
+
+    def publish(self, frozen: Frozen) -> None:
+        """Show a tick from now on."""
+        self._moment, self._columns, self._number = frozen.moment, frozen.columns, frozen.number
+        self.forget_all()
 
     def changed(self, app: str) -> None:
-        """An app has changed its settings: show them."""
+        """An app has changed its settings, or told of its progress: show it."""
         number = self._number.get(app)
         if number is not None:
             for name in _SETTINGS:
                 self._columns[name][number] = self._site.get(number, name)
-        self.forget(app)
-
-    def forget(self, app: str) -> None:
-        """Make an app's JSON anew when it is next asked for."""
         self._apps.pop(app, None)
         self._whole = None
 
