@@ -23,7 +23,7 @@ from ecovisor.model.units import iso_utc
 from ecovisor.ports.live import PlantReading, SetPoint
 
 _HOUR_S = 3600.0
-#: Parts of the open interval that are kept; when there are more, what was assumed of their load becomes final.
+#: Parts of the open interval that are kept; when there are more, neighbours are taken together, by their mean powers.
 _MOST_PARTS = 20_000
 
 
@@ -94,6 +94,13 @@ class _Part(NamedTuple):
     export_limit_w: float
 
 
+def _together(parts: list[_Part]) -> _Part:
+    """One part with the energies of several."""
+    duration_h = math.fsum(part.duration_h for part in parts)
+    available_w, charge_w, discharge_w = (math.fsum(part[k] * part.duration_h for part in parts) / duration_h for k in (1, 2, 3))
+    return _Part(duration_h, available_w, charge_w, discharge_w, min(part.export_limit_w for part in parts))
+
+
 class _Flows(NamedTuple):
     solar_w: float
     import_w: float
@@ -105,8 +112,10 @@ def _flows(part: _Part, load_w: float) -> _Flows:
     wanted_w = load_w + part.charge_w - part.discharge_w
     if wanted_w >= part.available_w:
         return _Flows(part.available_w, wanted_w - part.available_w, 0.0)
-    export_w = min(part.available_w - wanted_w, max(part.export_limit_w, -wanted_w))
-    return _Flows(max(wanted_w + export_w, 0.0), 0.0, export_w)
+    surplus_w, allowed_w = part.available_w - wanted_w, max(part.export_limit_w, -wanted_w)
+    if surplus_w <= allowed_w:
+        return _Flows(part.available_w, 0.0, surplus_w)
+    return _Flows(min(max(wanted_w + allowed_w, 0.0), part.available_w), 0.0, allowed_w)
 
 
 @dataclass(slots=True)
@@ -310,8 +319,7 @@ class EmulatedPlant:
         if self._parts and self._parts[-1][1:] == part[1:]:
             part = part._replace(duration_h=part.duration_h + self._parts.pop().duration_h)
         elif len(self._parts) >= _MOST_PARTS:
-            self._settle(self._load_w)
-            self._assumed.count(part, self._load_w)
+            self._parts = [_together(self._parts[k : k + 2]) for k in range(0, len(self._parts), 2)]
         self._parts.append(part)
 
     def _settle(self, load_w: float) -> None:
