@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from ecovisor.cli import bench, check, data, init, simulate
+from ecovisor.cli import bench, calibrate, check, data, init, simulate
 from ecovisor.model.errors import EcovisorError
 
 INTERRUPTED = 130
@@ -34,6 +34,7 @@ app.command()(simulate.simulate)
 app.command()(init.init)
 app.command()(check.check)
 app.command()(data.data)
+app.command()(calibrate.calibrate)
 app.command()(bench.bench)
 
 

@@ -46,7 +46,9 @@ class Zone:
         self._write()
 
     def _write(self) -> None:
-        self.file.write_text(f"{self.value_uj}\n")
+        partial = self.folder / ".energy_uj"  # as in the kernel, a reader sees one value or the next
+        partial.write_text(f"{self.value_uj}\n")
+        partial.replace(self.file)
 
 
 class Tree:
