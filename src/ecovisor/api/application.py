@@ -105,6 +105,10 @@ class Interface:
                 return
         await self._general(scope, receive, send)
 
+    async def nothing_here(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 404, whatever is asked."""
+        await self._general({**scope, "path": ""}, receive, send)
+
     async def finish(self) -> None:
         """End all streams, and wait for changes that are still being made; for when the server stops."""
         self.streams.close()

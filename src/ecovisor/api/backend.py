@@ -85,7 +85,7 @@ class Backend(Protocol):
         ...
 
     def snapshot(self, app: str) -> Published:
-        """`wire.Snapshot`. Raises `UnknownApp`."""
+        """`wire.Snapshot`, with the settings made since the tick. Raises `UnknownApp`."""
         ...
 
     def site_snapshot(self) -> Published:

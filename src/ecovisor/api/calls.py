@@ -11,7 +11,6 @@ from starlette.types import Receive, Send
 
 from ecovisor.api.backend import Backend, Published
 from ecovisor.api.tokens import Principal
-from ecovisor.ports import VirtualEnergy
 
 if TYPE_CHECKING:
     from ecovisor.api.application import Interface
@@ -54,11 +53,6 @@ class Call:
     def backend(self) -> Backend:
         """The running system."""
         return self.api.backend
-
-    @property
-    def energy(self) -> VirtualEnergy:
-        """The app's energy system, for its getters. Raises `UnknownApp`."""
-        return self.api.backend.energy(self.app)
 
     def json(self, answer: object, *, status: int = 200, headers: Sequence[tuple[bytes, bytes]] = ()) -> Reply:
         """A struct with a status or headers of its own."""

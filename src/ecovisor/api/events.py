@@ -26,6 +26,8 @@ logger = logging.getLogger("ecovisor.api")
 _HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
 _RETRY_MS = 1000
 _BATCH = 1000
+_MANY = 999_999_999
+"""More events than any tick has."""
 
 
 async def stream_events(call: Call) -> Stream:
@@ -51,14 +53,19 @@ def _stream(call: Call, app: str | None) -> Stream:
 
 
 def _start(call: Call) -> str:
-    """The id after which to begin; without one, the newest tick's own event."""
+    """The id after which to begin; without one, the last that was told."""
     last = call.headers.get(b"last-event-id")
     if last:
         try:
             return event_id(last.decode("ascii", "replace"))
         except ValueError as error:
             raise Rejected(422, "invalid", f"last-event-id: {error}", field="last-event-id", remedy="write TICK.NUMBER") from None
-    return call.query["after"] or f"{call.backend.tick}.0"
+    return call.query["after"] or last_told(call.backend.tick)
+
+
+def last_told(tick: int) -> str:
+    """An id after all events told so far, while ``tick`` is the coming one: those of a tick are told once it has ended."""
+    return f"{tick - 1}.{_MANY}" if tick > 0 else ""
 
 
 class _Reader:

@@ -62,4 +62,5 @@ def log_to(stream: TextIO, level: int = logging.INFO) -> logging.Handler:
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(level)
+    logging.getLogger("uvicorn.error").setLevel(max(level, logging.WARNING))  # it announces every listener
     return handler
