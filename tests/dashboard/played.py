@@ -66,6 +66,7 @@ class PlayedSite:
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
+        self._numbers = 0
         for name, detail in {"plant": "emulated, 400 W array, 1000 Wh", "carbon": "played trace", "node meter": "modelled"}.items():
             self.sources[name] = wire.SourceState(name=name, quality="modelled", age_s=0.4, detail=detail)
         self.now_s = START_S - self.past_ticks * self.tick_s
@@ -108,6 +109,7 @@ class PlayedSite:
         self.tick += 1
         for app in self.apps:
             self._tell("tick", app, "", number=0)
+        for app in self.apps:
             if row[app]["battery_level_wh"] == row[app]["capacity_wh"] > self._before(app, "battery_level_wh", 2):
                 self._tell("battery_full", app, "", value=row[app]["battery_level_wh"])
 
@@ -139,14 +141,20 @@ class PlayedSite:
         }  # fmt: skip
         return row
 
-    def _tell(self, kind: str, app: str, detail: str, *, value: float | None = None, number: int | None = None) -> None:
-        at = len([event for event in self.events[-4 * len(self.apps) :] if event.tick == self.tick]) if number is None else number
+    def _tell(self, kind: str, app: str, detail: str, *, value: float | None = None, number: int = 1) -> None:
+        self._numbers = 0 if number == 0 else self._numbers + 1
         self.events.append(
             wire.Notification(
-                id=f"{self.tick}.{at}", kind=kind, app=app, tick=self.tick, time=iso_utc(self.now_s), wall_time=self.wall_time(),
-                value=value, detail=detail,
+                id=f"{self.tick - 1}.{self._numbers}",
+                kind=kind,
+                app=app,
+                tick=self.tick,
+                time=iso_utc(self.now_s),
+                wall_time=self.wall_time(),
+                value=value,
+                detail=detail,
             )
-        )  # fmt: skip
+        )
 
     def wall_time(self) -> str:
         """When the coming tick was published."""
@@ -242,7 +250,7 @@ class PlayedSite:
                 node_power_w=both["demand_w"], curtailed_w=both["curtailed_w"],
                 carbon_intensity_g_per_kwh=self.intensity(self.now_s) if self.carbon_known else None, residual_wh=3.2e-10,
                 late_ticks=self.late_ticks, gaps=self.gaps, sun_ratio=self.sun_ratio, platform="process (cgroup-v1)",
-                sources=list(self.sources.values()), plant_emulated=True, apps=[self._snapshot(app) for app in self.apps],
+                sources=list(self.sources.values()), emulated=True, apps=[self._snapshot(app) for app in self.apps],
             )  # fmt: skip
 
     def history(self, app: str, metric: str, start_s: float, end_s: float, step_s: float | None) -> wire.History:

@@ -55,6 +55,7 @@ class PlayedApi:
             Route("/v1/usage", self._guarded(self._usage)),
             Route("/v1/forecast/{signal}", self._guarded(self._forecast)),
             Route("/v1/events", self._guarded(self._events)),
+            Route("/v1/admin/events", self._guarded(self._site_events)),
             Route("/healthz", lambda request: Response(b"{}", media_type="application/json")),
             Route("/readyz", self._ready),
         ]
@@ -144,17 +145,26 @@ class PlayedApi:
         return Response(b'{"ready": true}', media_type="application/json")
 
     def _events(self, request: Request) -> Response:
-        app = self._who(request)
+        return self._streamed(request, self._app(request))
+
+    def _site_events(self, request: Request) -> Response:
+        self._operator(request)
+        return self._streamed(request, None)
+
+    def _streamed(self, request: Request, app: str | None) -> Response:
         if not self.events:
             raise _Refused(503, "no stream")
-        return StreamingResponse(self._stream(app, len(self.site.events)), media_type="text/event-stream")
+        last = request.headers.get("last-event-id")
+        after = tuple(map(int, last.split("."))) if last else (self.site.tick, 0)
+        told = next((k for k, event in enumerate(self.site.events) if tuple(map(int, event.id.split("."))) > after), None)
+        return StreamingResponse(self._stream(app, len(self.site.events) if told is None else told), media_type="text/event-stream")
 
     async def _stream(self, app: str | None, told: int) -> AsyncIterator[bytes]:
         yield b": hello\n\n"
         while not self.closing():
             news, told = self.site.events[told:], len(self.site.events)
             for event in news:
-                if app in (None, event.app):
+                if event.app == app or (app is None and (event.kind != "tick" or event.app == "_site")):
                     yield f"id: {event.id}\nevent: {event.kind}\ndata: ".encode() + msgspec.json.encode(event) + b"\n\n"
             await asyncio.sleep(0.02)
 

@@ -50,9 +50,9 @@ export class Api {
   }
 
   /** Events after an id, as they happen; ends when the server ends the stream. */
-  async *events(lastId, signal, onAlive) {
+  async *events(path, lastId, signal, onAlive) {
     const headers = { Accept: "text/event-stream", ...(lastId ? { "Last-Event-ID": lastId } : {}) };
-    const answer = await this.#ask("/v1/events", { headers, signal });
+    const answer = await this.#ask(path, { headers, signal });
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "";
     for (;;) {

@@ -12,6 +12,7 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 export class Feed {
   #api;
   #path;
+  #events;
   #etag = null;
   #asking = false;
   #again = false;
@@ -23,9 +24,10 @@ export class Feed {
   #on;
 
   /** `on`: `snapshot(value)`, `event(notification)`, `connection({lost, streaming, since, reason})`, `refused()`. */
-  constructor(api, path, lastId, on) {
+  constructor(api, { snapshots, events }, lastId, on) {
     this.#api = api;
-    this.#path = path;
+    this.#path = snapshots;
+    this.#events = events;
     this.#lastId = lastId;
     this.#on = on;
   }
@@ -94,7 +96,7 @@ export class Feed {
         wait = 500;
       };
       try {
-        for await (const event of this.#api.events(this.#lastId, leave.signal, alive)) {
+        for await (const event of this.#api.events(this.#events, this.#lastId, leave.signal, alive)) {
           if (this.#stopped) leave.abort();
           this.#lastId = event.id;
           if (event.kind === "tick") this.refresh();

@@ -9,7 +9,9 @@ import { groupsOf, sumOf } from "./view.js";
 
 /** Power below which a flow is not drawn. [W] */
 const LEAST_W = 0.005;
-const PAD = 0.035;
+/** Between two nodes, and the least that one takes with its label: parts of the height. */
+const PAD = 0.02;
+const SLOT_EM = 1.5;
 
 /** Flows as `{from, to, value}` between named nodes, each with label and colour. */
 export function flowsOf(view, before) {
@@ -52,31 +54,42 @@ function excessOf(view, before) {
   return { export: grown("exported_wh"), shared: grown("shared_wh"), curtailed: grown("curtailed_wh") };
 }
 
-/** Centres of a side's nodes, from top to bottom, for heights in proportion to their power. */
-function places(sizes, scale) {
-  const pads = PAD * (sizes.length - 1);
-  const heights = sizes.map((size) => size * scale);
-  let at = (1 - pads - heights.reduce((a, b) => a + b, 0)) / 2;
-  return heights.map((height) => {
-    const centre = at + height / 2;
-    at += height + PAD;
+/** Height of a watt, so that the fuller side just fits; small nodes take the room that their label needs. */
+function scaleFor(sides, slot) {
+  const taken = (sizes, scale) => sizes.reduce((sum, size) => sum + Math.max(size * scale, slot) + PAD, -PAD);
+  let [low, high] = [0, 1 / Math.max(...sides.map((sizes) => sizes.reduce((a, b) => a + b, 0)))];
+  for (let k = 0; k < 40; k++) {
+    const middle = (low + high) / 2;
+    if (sides.every((sizes) => taken(sizes, middle) <= 1)) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Centres of a side's nodes, from top to bottom. */
+function places(sizes, scale, slot) {
+  const slots = sizes.map((size) => Math.max(size * scale, slot));
+  let at = (1 - slots.reduce((sum, one) => sum + one + PAD, -PAD)) / 2;
+  return slots.map((one) => {
+    const centre = at + one / 2;
+    at += one + PAD;
     return Math.min(Math.max(centre, 0.001), 0.999);
   });
 }
 
-export function flowChart(view, before) {
+export function flowChart(view, before, { height, em }) {
   const { nodes, links } = flowsOf(view, before);
+  const margin = { l: 2, r: 2, t: 10, b: 10 };
+  const inner = Math.max(height - margin.t - margin.b, 1);
+  const slot = (SLOT_EM * em) / inner;
   const size = (key) => sumOf(links, ({ from, to, value }) => (from === key || to === key ? value : 0));
   const sides = [0, 1].map((side) => nodes.filter((node) => node.side === side));
-  const scale = Math.min(
-    ...sides.map((side) => (1 - PAD * Math.max(side.length - 1, 0)) / (sumOf(side, (node) => size(node.key)) || 1)),
-  );
-  const centres = new Map(
-    sides.flatMap((side) => {
-      const at = places(side.map((node) => size(node.key)), scale);
-      return side.map((node, k) => [node.key, at[k]]);
-    }),
-  );
+  const sizes = sides.map((side) => side.map((node) => size(node.key)));
+  const scale = scaleFor(sizes, slot);
+  const centres = new Map(sides.flatMap((side, s) => places(sizes[s], scale, slot).map((centre, k) => [side[k].key, centre])));
+  // The library makes nodes as high as its padding lets it; this one leads it to the same scale.
+  const most = Math.max(...sides.map((side) => side.length));
+  const pad = (inner * (1 - scale * sizes[0].reduce((a, b) => a + b, 0))) / Math.max(most - 1, 1);
   const index = new Map(nodes.map((node, k) => [node.key, k]));
   const label = (key) => chartText(nodes[index.get(key)].label, 18);
   const paint = (key) => colour(nodes[index.get(key)].paint);
@@ -89,8 +102,8 @@ export function flowChart(view, before) {
       color: nodes.map((node) => colour(node.paint)),
       x: nodes.map((node) => (node.side ? 0.999 : 0.001)),
       y: nodes.map((node) => centres.get(node.key)),
-      pad: 4,
-      thickness: 14,
+      pad,
+      thickness: 1.1 * em,
       line: { width: 0 },
       hovertemplate: "%{label}<extra></extra>",
     },
@@ -104,6 +117,5 @@ export function flowChart(view, before) {
     },
   };
   const summary = links.map(({ from, to, value }) => `${from} to ${to.replace(/^app /, "")} ${quantity(value, "W")}`).join(", ");
-  const margin = { l: 2, r: 2, t: 10, b: 10 };
   return { traces: links.length ? [trace] : [], layout: { margin, hovermode: "closest" }, summary: summary || "No power flows." };
 }

@@ -14,7 +14,9 @@ export const METRICS = {
 };
 
 class Bins {
-  constructor(count) {
+  /** `since_s`: from when on all that is to be known is here. */
+  constructor(count, since_s) {
+    this.since_s = since_s;
     this.values = new Float64Array(count).fill(NaN);
     this.known_s = new Float64Array(count);
   }
@@ -55,17 +57,25 @@ export class History {
     return this.#series.get(`${metric} ${app}`)?.values ?? null;
   }
 
-  /** Sum over apps; NaN where none of them is known. */
-  sum(apps, metric) {
+  /** Sum over apps; NaN where none of them is known, or the ledger has not answered for all of them yet. */
+  sum(apps, metric, of = (bins, k) => bins.values[k]) {
     const total = new Float64Array(this.count).fill(NaN);
+    let from = 0;
     for (const app of apps) {
-      const values = this.values(app, metric);
-      if (!values) continue;
+      const bins = this.#series.get(`${metric} ${app}`);
+      if (!bins) continue;
+      from = Math.max(from, Math.floor(bins.since_s / this.step_s) - this.first);
       for (let k = 0; k < this.count; k++) {
-        if (!Number.isNaN(values[k])) total[k] = Number.isNaN(total[k]) ? values[k] : total[k] + values[k];
+        const value = of(bins, k);
+        if (!Number.isNaN(value)) total[k] = Number.isNaN(total[k]) ? value : total[k] + value;
       }
     }
-    return total;
+    return total.fill(NaN, 0, Math.min(from, this.count));
+  }
+
+  /** Sum over apps of an amount per hour. */
+  rates(apps, metric) {
+    return this.sum(apps, metric, (bins, k) => (bins.known_s[k] > 0 ? (bins.values[k] * 3600) / bins.known_s[k] : NaN));
   }
 
   /** What is known of `[time_s, time_s + span_s)`, spread over the bins that it touches. */
@@ -79,7 +89,7 @@ export class History {
       const until_s = Math.min((bin + 1) * this.step_s, end_s);
       const part = (until_s - at_s) / span_s;
       const k = bin - this.first;
-      if (k >= 0 && k < this.count) this.#bins(app, metric).put(k, kind, kind === "sum" ? value * part : value, until_s - at_s);
+      if (k >= 0 && k < this.count) this.#bins(app, metric, at_s).put(k, kind, kind === "sum" ? value * part : value, until_s - at_s);
       at_s = until_s;
     }
   }
@@ -94,7 +104,8 @@ export class History {
 
   /** An answer of the ledger, which takes the place of what was known before `until_s`. */
   fill(answer, until_s) {
-    const bins = this.#bins(answer.app, answer.metric);
+    const bins = this.#bins(answer.app, answer.metric, -Infinity);
+    bins.since_s = -Infinity;
     const kind = METRICS[answer.metric];
     const cleared = new Set();
     answer.values.forEach((value, j) => {
@@ -110,14 +121,19 @@ export class History {
     });
   }
 
-  #bins(app, metric) {
+  /** The ledger will not answer: what is here is all. */
+  giveUp(app, metric) {
+    this.#bins(app, metric, -Infinity).since_s = -Infinity;
+  }
+
+  #bins(app, metric, since_s) {
     const key = `${metric} ${app}`;
-    if (!this.#series.has(key)) this.#series.set(key, new Bins(this.count));
+    if (!this.#series.has(key)) this.#series.set(key, new Bins(this.count, since_s));
     return this.#series.get(key);
   }
 }
 
-const AT_A_TIME = 2;
+const AT_A_TIME = 4;
 const MOST_PATIENCE_MS = 30_000;
 
 /** Ask the ledger for many series from an instant on, a few at a time; `done` after each. What is refused is left out; asked too often, it waits. */
@@ -128,7 +144,9 @@ export async function load(api, history, wanted, since_s, operator, stillWanted,
     const start = new Date(Math.max(history.first * history.step_s, since_s) * 1000).toISOString();
     const parameters = { metric, start, end: new Date(Math.min(until_s, end_s) * 1000).toISOString(), step: history.step_s };
     const answer = await patiently(() => api.get("/v1/history", operator ? { ...parameters, app } : parameters));
-    if (answer && stillWanted()) history.fill(answer, until_s);
+    if (!stillWanted()) return;
+    if (answer) history.fill(answer, until_s);
+    else history.giveUp(app, metric);
   };
   const worker = async () => {
     while (queue.length && stillWanted()) {

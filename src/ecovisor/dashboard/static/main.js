@@ -18,6 +18,7 @@ import { SITE, groupsOf, viewOf } from "./view.js";
 const TOKEN = "ecovisor-token";
 const WINDOWS_S = [3600, 6 * 3600, 24 * 3600, 7 * 24 * 3600];
 const FORECAST_EVERY_S = 900;
+/** Ticks whose events are told when the page opens. */
 const EVENTS_BEFORE = 200;
 
 /** One visit with one token, until it is forgotten or refused. */
@@ -48,9 +49,8 @@ class Session {
     page.events.clear(first.timezone ?? "UTC");
     page.sun.use(api, () => this.#feed.refresh());
     this.#take(first);
-    const apps = operator ? first.apps.length : 1;
-    const lastId = `${Math.max(first.tick - Math.floor(EVENTS_BEFORE / apps), 0)}.0`;
-    this.#feed = new Feed(api, operator ? "/v1/admin/site" : "/v1/energy", lastId, {
+    const paths = operator ? { snapshots: "/v1/admin/site", events: "/v1/admin/events" } : { snapshots: "/v1/energy", events: "/v1/events" };
+    this.#feed = new Feed(api, paths, `${Math.max(first.tick - EVENTS_BEFORE, 0)}.0`, {
       snapshot: (snapshot) => this.#take(snapshot),
       event: (event) => page.events.add(event),
       connection: (state) => this.#connected(state),
@@ -83,7 +83,6 @@ class Session {
   #take(snapshot) {
     const view = viewOf(snapshot, this.#operator);
     const last = this.#view;
-    if (last && view.tick === last.tick && view.site?.sun_ratio === last.site?.sun_ratio && view.wall_s === last.wall_s) return;
     const anew = !last || view.tick < last.tick || view.name !== last.name || view.tick_s !== last.tick_s;
     if (!last || view.tick !== last.tick) this.#received_ms = performance.now();
     if (last?.tick !== view.tick) this.#before = last;
@@ -128,23 +127,19 @@ class Session {
     this.#load(-Infinity);
   }
 
-  /** The ledger's part of the window, from an instant on: large apps first, so that the charts fill from below. */
+  /** The ledger's part of the window, from an instant on: chart by chart, from the top of the page. */
   #load(since_s) {
     const generation = ++this.#generation;
     const { apps, now_s } = this.#view;
-    const order = groupsOf(apps).flatMap((group) => (group.colour === "others" ? [] : group.apps));
-    const names = [...order, ...apps.map((app) => app.app).filter((name) => !order.includes(name))];
     const intensityOf = apps[apps.length - 1].app;
     const wanted = [{ app: intensityOf, metric: "carbon_intensity_g_per_kwh", until_s: now_s + this.#view.tick_s }];
-    for (const app of names) {
-      for (const metric of Object.keys(METRICS)) {
-        if (metric !== "carbon_intensity_g_per_kwh") wanted.push({ app, metric, until_s: now_s });
-      }
+    for (const metric of Object.keys(METRICS)) {
+      if (metric !== "carbon_intensity_g_per_kwh") wanted.push(...apps.map(({ app }) => ({ app, metric, until_s: now_s })));
     }
     this.#loading = wanted.length;
     load(this.#api, this.#history, wanted, since_s, this.#operator, () => generation === this.#generation && !this.#ended, (left) => {
       this.#loading = left;
-      if (left % 5 === 0) this.show();
+      if (left % 10 === 0) this.show();
     });
   }
 
@@ -200,18 +195,18 @@ class Session {
     const of = byId("sources-of").value;
     const apps = of && view.apps.some((app) => app.app === of) ? [of] : view.apps.map((app) => app.app);
     const draw = (name, make) => {
-      plots[name].draw(() => {
-        const made = make();
+      plots[name].draw((size) => {
+        const made = make(size);
         const foot = byId(`${name}-foot`);
         if (made.foot) say(foot, this.#loading && name !== "flow" ? `${made.foot} Reading the ledger, ${this.#loading} series left …` : made.foot);
         return made;
       });
     };
-    draw("flow", () => flowChart(view, this.#before));
-    draw("signals", () => signalsChart(view, this.#history, this.#forecasts));
-    draw("sources", () => sourcesChart(view, this.#history, apps));
-    draw("battery", () => batteryChart(view, this.#history, this.#physical));
-    draw("carbon", () => carbonChart(view, this.#history));
+    draw("flow", (size) => flowChart(view, this.#before, size));
+    draw("signals", (size) => signalsChart(view, this.#history, this.#forecasts, size));
+    draw("sources", (size) => sourcesChart(view, this.#history, apps, size));
+    draw("battery", (size) => batteryChart(view, this.#history, this.#physical, size));
+    draw("carbon", (size) => carbonChart(view, this.#history, size));
   }
 }
 

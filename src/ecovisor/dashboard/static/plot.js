@@ -2,7 +2,9 @@
 
 import { colour, onSchemeChange } from "./palette.js";
 
-const CONFIG = { displayModeBar: false, displaylogo: false, responsive: true, doubleClick: false, showTips: false };
+const CONFIG = { displayModeBar: false, displaylogo: false, responsive: false, doubleClick: false, showTips: false };
+/** Text size that line widths are given for. [px] */
+const EM = 12;
 
 export class Plot {
   #host;
@@ -18,11 +20,12 @@ export class Plot {
       this.#seen = entries[entries.length - 1].isIntersecting;
       this.#ask();
     }, { rootMargin: "200px" }).observe(host);
+    new ResizeObserver(() => this.#ask()).observe(host);
     onSchemeChange(() => this.#ask());
     document.addEventListener("visibilitychange", () => this.#ask());
   }
 
-  /** Draw what `make()` returns: `{traces, layout, summary}`; the summary is for those who listen. */
+  /** Draw what `make({width, height, em})` returns: `{traces, layout, summary}`; the summary is for those who listen. */
   draw(make) {
     this.#make = make;
     this.#ask();
@@ -33,32 +36,34 @@ export class Plot {
     this.#asked = true;
     requestAnimationFrame(() => {
       this.#asked = false;
-      const { traces, layout, summary } = this.#make();
+      const em = 0.78 * Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
+      const size = { width: this.#host.clientWidth, height: this.#host.clientHeight };
+      const { traces, layout, summary } = this.#make({ ...size, em });
+      for (const { line } of traces) if (line) line.width *= em / EM;
       this.#host.setAttribute("aria-label", summary);
-      globalThis.Plotly.react(this.#host, traces, { ...base(this.#host), ...layout }, CONFIG);
+      globalThis.Plotly.react(this.#host, traces, { ...base(em), ...size, ...layout }, CONFIG);
     });
   }
 }
 
-function base(host) {
-  const size = 0.78 * Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
-  const narrow = host.clientWidth < 30 * size;
+/** `em`: size of the text. [px] */
+function base(em) {
   return {
-    font: { family: "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif", size, color: colour("ink") },
+    font: { family: "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif", size: em, color: colour("ink") },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
-    margin: { l: (narrow ? 4 : 4.6) * size, r: 1.2 * size, t: 0.8 * size, b: 2.6 * size },
+    margin: { l: 4.4 * em, r: 1.2 * em, t: 0.8 * em, b: 2.8 * em },
     showlegend: false,
     hovermode: "x unified",
-    hoverlabel: { bgcolor: colour("panel"), bordercolor: colour("line"), font: { color: colour("ink"), size } },
+    hoverlabel: { bgcolor: colour("panel"), bordercolor: colour("line"), font: { color: colour("ink"), size: em } },
     dragmode: false,
   };
 }
 
 /** An axis of time, in site time of one offset from UTC. */
-export function timeAxis(from_ms, to_ms, more = {}) {
+export function timeAxis(from_ms, to_ms, { width, em }, more = {}) {
   const grid = { gridcolor: colour("line"), zeroline: false, linecolor: colour("faint"), fixedrange: true };
-  return { ...grid, type: "date", range: [from_ms, to_ms], hoverformat: "%a %d %b %H:%M:%S", nticks: 7, tickangle: 0, ...more };
+  return { ...grid, type: "date", range: [from_ms, to_ms], hoverformat: "%a %d %b %H:%M:%S", nticks: Math.max(2, Math.floor(width / (9 * em))), tickangle: 0, ...more };
 }
 
 /** An axis of values from 0. */

@@ -23,7 +23,7 @@ export class Sun {
   }
 
   show(view) {
-    byId("sun").hidden = !view.site?.plant_emulated;
+    byId("sun").hidden = !view.site?.emulated;
     if (!view.site || this.#busy || document.activeElement === byId("sun-ratio")) return;
     byId("sun-ratio").value = view.site.sun_ratio;
     say(byId("sun-shown"), `×${count(view.site.sun_ratio)}`);

@@ -45,7 +45,7 @@ function budget(cell, { carbon }) {
 }
 
 function progress({ progress: { work_done, work_total } }) {
-  if (work_total > 0) return percent(work_done, work_total);
+  if (work_total > 0) return percent(Math.min(work_done, work_total), work_total);
   return work_done > 0 ? count(work_done) : "–";
 }
 

@@ -73,7 +73,7 @@ const area = (x, y, name, paint, unit) =>
   });
 
 /** Carbon intensity above, solar power below; what is expected of the next day dashed. */
-export function signalsChart(view, history, forecasts) {
+export function signalsChart(view, history, forecasts, size) {
   const frame = new Frame(view, history);
   const owner = view.apps[view.apps.length - 1].app;
   const intensity = history.values(owner, "carbon_intensity_g_per_kwh") ?? new Float64Array(history.count).fill(NaN);
@@ -81,10 +81,8 @@ export function signalsChart(view, history, forecasts) {
   const { solar, carbon, ink, faint } = { solar: colour("solar"), carbon: colour("carbon"), ink: colour("ink"), faint: colour("faint") };
   const dashed = (answer, axis, paint, unit) => {
     if (!answer) return [];
-    const x = answer.values.map((_, k) => frame.ms(answer.start_s + k * answer.step_s));
-    const line = { color: paint, width: 1.8, shape: "hv", dash: "dash" };
-    return [steps([...x, frame.ms(answer.start_s + answer.values.length * answer.step_s)], [...answer.values, answer.values.at(-1)],
-      "forecast", paint, unit, { yaxis: axis, line })];
+    const x = answer.values.map((_, k) => frame.ms(answer.start_s + (k + 0.5) * answer.step_s));
+    return [steps(x, answer.values, "forecast", paint, unit, { yaxis: axis, line: { color: paint, width: 1.8, dash: "dash" } })];
   };
   const gone_s = Math.min(view.now_s - frame.times[0], FORECAST_S);
   const traces = [
@@ -95,7 +93,7 @@ export function signalsChart(view, history, forecasts) {
   ];
   const now = { type: "line", xref: "x", yref: "paper", x0: frame.now_ms, x1: frame.now_ms, y0: 0, y1: 1, line: { color: faint, width: 1, dash: "dot" } };
   const layout = {
-    xaxis: timeAxis(frame.ms(view.now_s - gone_s), frame.ms(view.now_s + FORECAST_S), { anchor: "y2", nticks: 6 }),
+    xaxis: timeAxis(frame.ms(view.now_s - gone_s), frame.ms(view.now_s + FORECAST_S), size, { anchor: "y2" }),
     yaxis: valueAxis("g/kWh", { domain: [0.56, 1], nticks: 4 }),
     yaxis2: valueAxis("W", { domain: [0, 0.46], nticks: 4 }),
     shapes: [now],
@@ -107,14 +105,15 @@ export function signalsChart(view, history, forecasts) {
 }
 
 /** What served the load of some apps, stacked. */
-export function sourcesChart(view, history, apps) {
+export function sourcesChart(view, history, apps, size) {
   const frame = new Frame(view, history);
   const parts = [["solar", "solar_to_load_w"], ["battery", "battery_discharge_w"], ["grid", "grid_to_load_w"]];
   const sums = parts.map(([, metric]) => history.sum(apps, metric));
+  for (let k = 0; k < history.count; k++) if (sums.some((sum) => Number.isNaN(sum[k]))) for (const sum of sums) sum[k] = NaN;
   const traces = parts.map(([name], k) => area(frame.x, frame.y(sums[k]), name, colour(name), "W"));
   const spans = frame.gaps(sums[0]);
   const layout = {
-    xaxis: timeAxis(frame.from_ms, frame.ms(frame.end_s)),
+    xaxis: timeAxis(frame.from_ms, frame.ms(frame.end_s), size),
     yaxis: valueAxis("W"),
     shapes: gapShapes(spans),
     annotations: gapNotes(spans),
@@ -126,7 +125,7 @@ export function sourcesChart(view, history, apps) {
 }
 
 /** Levels of the virtual batteries, stacked, with the physical level and what it could be. */
-export function batteryChart(view, history, physical) {
+export function batteryChart(view, history, physical, size) {
   const frame = new Frame(view, history);
   const groups = groupsOf(view.apps);
   const sums = groups.map((group) => history.sum(group.apps, "battery_level_wh"));
@@ -140,7 +139,7 @@ export function batteryChart(view, history, physical) {
   const spans = frame.gaps(history.sum(view.apps.map((app) => app.app), "battery_level_wh"));
   const full = { type: "line", xref: "paper", x0: 0, x1: 1, y0: capacity, y1: capacity, line: { color: colour("faint"), width: 1.2, dash: "dash" } };
   const layout = {
-    xaxis: timeAxis(frame.from_ms, frame.ms(frame.end_s), { nticks: 5 }),
+    xaxis: timeAxis(frame.from_ms, frame.ms(frame.end_s), size),
     yaxis: valueAxis("Wh", { range: [0, capacity * 1.08 || 1] }),
     shapes: [...gapShapes(spans), full],
     annotations: gapNotes(spans),
@@ -152,12 +151,12 @@ export function batteryChart(view, history, physical) {
 }
 
 /** Carbon of apps: totals above, rates below. */
-export function carbonChart(view, history) {
+export function carbonChart(view, history, size) {
   const frame = new Frame(view, history);
   const traces = groupsOf(view.apps).flatMap((group, k) => {
     const members = view.apps.filter((app) => group.apps.includes(app.app));
     const amounts = history.sum(group.apps, "carbon_g");
-    const rates = amounts.map((grams, j) => (grams * 3600) / Math.min(frame.step_s, Math.max(frame.end_s - view.tick_s - frame.times[j], 1)));
+    const rates = history.rates(group.apps, "carbon_g");
     const totals = totalsOf(amounts, sumOf(members, (app) => app.carbon.total_g));
     const line = { color: colour(group.colour), width: 1.8, dash: DASHES[k % DASHES.length] };
     return [
@@ -166,7 +165,7 @@ export function carbonChart(view, history) {
     ];
   });
   const layout = {
-    xaxis: timeAxis(frame.from_ms, frame.ms(frame.end_s), { anchor: "y2" }),
+    xaxis: timeAxis(frame.from_ms, frame.ms(frame.end_s), size, { anchor: "y2" }),
     yaxis: valueAxis("g", { domain: [0.5, 1], rangemode: "normal" }),
     yaxis2: valueAxis("g/h", { domain: [0, 0.4], nticks: 4 }),
   };
