@@ -19,6 +19,7 @@ BUFFER_WARNING_RATIO = 0.05
 
 
 def site_notes(site: Site) -> list[str]:
+    """What looks odd about a site: a large solar buffer, apps without a share of the grid, more cores than there are."""
     notes = []
     battery = site.physical.battery
     if battery is not None and site.reserve_wh > 0.0:
@@ -55,6 +56,7 @@ def demand_notes(scenario: Scenario) -> list[str]:
 
 
 def unmet_notes(apps: list[Any]) -> list[str]:
+    """What apps did not achieve, and what is not known of them."""
     notes = []
     for app in apps:
         if app.deadline_met is False:
@@ -67,6 +69,7 @@ def unmet_notes(apps: list[Any]) -> list[str]:
 
 
 def run_info(site: Site, loaded: Mapping[str, LoadedSignal]) -> dict[str, object]:
+    """Physics, signals and files of a run, for `run.json`."""
     battery = site.physical.battery
     initial: dict[str, object] = {}
     shares: dict[str, object] = {}

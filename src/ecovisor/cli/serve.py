@@ -1,0 +1,113 @@
+"""`ecovisor serve`: run a site live, until it is told to end.
+
+Owns what a terminal sees of it, and the signals: SIGINT and SIGTERM end it in order, SIGHUP reads the file again. Building is
+``assembly.live``, the tick ``live.ecovisor``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ecovisor.assembly.live import LiveSite
+
+
+def serve(
+    config: Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The site file, with a table [server].")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one field: server.listen=127.0.0.1:0. May be repeated."),
+    ] = None,
+    keep_containers: Annotated[
+        bool, typer.Option("--keep-containers", help="When it ends, leave containers running under their last caps.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every request, not only what is wrong.")] = False,
+) -> None:
+    """Run a site live: meter and cap containers, settle every tick, keep the ledger, serve REST and the dashboard.
+
+    Everything that apps did is in the ledger under the state directory; after a crash, run the same command again.
+    SIGHUP reads the file again and says what changed. 'ecovisor demo' shows a running site without a file.
+
+    \b
+    ecovisor check site.toml && ecovisor doctor --config site.toml
+    ecovisor serve --config site.toml
+    ecovisor serve --config site.toml --set server.listen=127.0.0.1:0
+    """
+    from ecovisor.adapters.scenario_files import load_scenario
+    from ecovisor.api.logs import log_to
+    from ecovisor.assembly import live
+
+    overrides = settings or []
+    scenario, folder = load_scenario(str(config), overrides)
+    log_to(sys.stderr, logging.INFO if verbose else logging.WARNING)
+
+    async def session() -> None:
+        site = await live.open_site(scenario, folder)
+
+        async def reload() -> None:
+            try:
+                again, _ = load_scenario(str(config), overrides)
+                changes = await site.reload(again)
+            except Exception as error:
+                logging.getLogger("ecovisor").error("%s was not read again: %s; the site goes on as it was", config, error)
+                return
+            for line in changes or ["nothing has changed"]:
+                print(f"reload: {line}", flush=True)
+
+        announce(site)
+        await run_until_told(site, reload)
+        await site.close(stop_containers=not keep_containers, stop_plant=False)
+
+    run(session)
+
+
+def announce(site: LiveSite) -> None:
+    """Say where it is, and tokens that were made now and will not be told again."""
+    print(f"ecovisor {site.ecovisor.site_name()}: {site.url}", flush=True)
+    token = site.new_tokens.get("_operator")
+    if token is not None:
+        print(f"dashboard:      {site.url}/#token={token}")
+        print(f"operator token: {token}  (told once; 'ecovisor apps token --operator' makes another)")
+    print(f"state:          {site.state_dir}   operator's socket: {site.socket_of(None)}", flush=True)
+    for note in site.notes:
+        print(f"note: {note}", flush=True)
+
+
+async def run_until_told(site: LiveSite, reload: Callable[[], Awaitable[None]] | None = None) -> None:
+    """Tick until SIGINT or SIGTERM; SIGHUP reloads."""
+    loop = asyncio.get_running_loop()
+    tasks: set[asyncio.Task[None]] = set()
+
+    def again() -> None:
+        if reload is not None:
+            task = asyncio.ensure_future(reload())
+            tasks.add(task)  # type: ignore[arg-type]
+            task.add_done_callback(tasks.discard)  # type: ignore[arg-type]
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, site.stop)
+    loop.add_signal_handler(signal.SIGHUP, again)
+    try:
+        await site.run()
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+
+
+def run(session: Callable[[], Awaitable[None]]) -> None:
+    """Run on the fastest event loop there is."""
+    from ecovisor.api.server import loop_factory
+
+    async def main() -> None:
+        await session()
+
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(main())
