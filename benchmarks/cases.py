@@ -119,6 +119,13 @@ def cold_small_scenario() -> Figures:
     return {"cpu_s": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime}
 
 
+def snapshot_get() -> Figures:
+    """A snapshot over REST with a token, and a bare Starlette route with the same bytes: CPU of the server for each, and the ratio."""
+    from benchmarks.rest import snapshot_get as measure
+
+    return measure()
+
+
 def peer_1000_tenants() -> Figures:
     """vessim: 100 tenants, enough steps for its rate to settle (it does not depend on the number of tenants)."""
     from benchmarks.peer import tenant_steps_per_s

@@ -47,6 +47,7 @@ CASES = {
     "python_year_one_app_recorded": Case("python_year_one_app_recorded", "cpu_s", 2.0, 1.0),
     "cold_small_scenario": Case("cold_small_scenario", "cpu_s", 1.0, 0.6),
     "million_apps": Case("million_apps", "cpu_ms_per_tick", 45, 25, runs=3),
+    "snapshot_get_vs_starlette": Case("snapshot_get", "cpu_ratio", 1.5, 1.0, runs=3),
     "year_10000_apps": Case("year_10000_apps", "cpu_s_per_year", 150, 60, runs=3),
 }
 _MEASURE = "import json, sys; from benchmarks import cases; print(json.dumps(getattr(cases, sys.argv[1])()))"
