@@ -1,0 +1,1 @@
+"""What runs containers. `simulated` makes up their load; `process` starts process groups and caps them."""
