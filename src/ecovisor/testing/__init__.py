@@ -17,6 +17,7 @@ from ecovisor.testing.clock import ClockContract
 from ecovisor.testing.memory_sink import MemorySink
 from ecovisor.testing.meter import NodeMeterContract
 from ecovisor.testing.plant import EnergyPlantContract
+from ecovisor.testing.platform import PlatformContract
 from ecovisor.testing.policy import PolicyContract
 from ecovisor.testing.signal import SignalContract
 from ecovisor.testing.sites import small_site
@@ -29,6 +30,7 @@ __all__ = [
     "EnergyPlantContract",
     "MemorySink",
     "NodeMeterContract",
+    "PlatformContract",
     "PolicyContract",
     "SignalContract",
     "TableSinkContract",
