@@ -161,7 +161,8 @@ class Interface:
         try:
             await self._router(scope, receive, noting)
         except Exception as error:
-            operator = context["app"] is None and scope.get("ecovisor.principal") is not None
+            principal: Principal | None = scope.get("ecovisor.principal")
+            operator = principal is not None and principal.app is None
             problem, headers = problem_of(error, context["request_id"], operator=operator)
             if status:
                 logger.error("an answer that had begun was broken off", exc_info=error)
