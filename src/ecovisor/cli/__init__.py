@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from ecovisor.cli import bench, calibrate, check, data, init, simulate
+from ecovisor.cli import bench, calibrate, check, data, doctor, init, simulate
 from ecovisor.model.errors import EcovisorError
 
 INTERRUPTED = 130
@@ -35,6 +35,7 @@ app.command()(init.init)
 app.command()(check.check)
 app.command()(data.data)
 app.command()(calibrate.calibrate)
+app.command()(doctor.doctor)
 app.command()(bench.bench)
 
 
