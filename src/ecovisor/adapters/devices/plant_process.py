@@ -107,12 +107,13 @@ def launch_plant(config: PlantConfig, state_dir: Path, *, timeout_s: float = 15.
                 return _found(config, state_dir, timeout_s)
             if ended or time.monotonic() > until_s:
                 if not ended:
-                    os.kill(pid, signal.SIGKILL)
-                    os.waitpid(pid, 0)
+                    _kill(pid)
                 why = _last_line(state_dir / LOG) or str(error)
                 raise Unavailable(f"the plant in {state_dir} did not start: {why}") from None
             time.sleep(_POLL_S)
         else:
+            if welcome.pid != pid:  # somebody else was quicker; ours may still wait for its turn
+                _kill(pid)
             return PlantProcess(state_dir, welcome.pid, welcome.anchor, found=welcome.pid != pid)
 
 
@@ -161,6 +162,12 @@ def _spawn(state_dir: Path) -> int:
         setsigmask=(),
         setsigdef=(signal.SIGTERM, signal.SIGINT),
     )
+
+
+def _kill(pid: int) -> None:
+    """End a child of ours."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
 
 
 def _reap(pid: int) -> bool:

@@ -48,6 +48,7 @@ from ecovisor.ports.live import SetPoint
 SOCKET, LOCK, STATE, CONFIG, LOG = "plant.sock", "plant.lock", "plant.state.json", "plant.json", "plant.log"
 
 _HOUSEKEEPING_S = 1.0
+_FAREWELL_S = 0.2
 #: Clients whose running totals are remembered.
 _MOST_CLIENTS = 16
 
@@ -97,6 +98,7 @@ class PlantServer:
         self.plant, self.clock, self.boot = plant, clock, boot
         self.stopped = asyncio.Event()
         self._totals_wh: dict[str, float] = {}
+        self._clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     def answer(self, line: bytes) -> Reply:
         """The reply to a line, whatever it holds."""
@@ -140,6 +142,9 @@ class PlantServer:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One client, until it hangs up or writes a line without end; half a line at the end is nothing."""
+        task = asyncio.current_task()
+        assert task is not None, "a stream is served by a task"
+        self._clients[task] = writer
         try:
             while (line := await reader.readline()).endswith(b"\n"):
                 writer.write(line_of(self.answer(line)))
@@ -147,16 +152,24 @@ class PlantServer:
         except (OSError, ValueError):
             pass
         finally:
+            del self._clients[task]
             writer.close()
+
+    async def hang_up(self) -> None:
+        """Let go of all clients, once they have what was written to them, or do not take it."""
+        for end in (asyncio.StreamWriter.close, lambda writer: writer.transport.abort()):
+            for writer in self._clients.values():
+                end(writer)
+            if self._clients:
+                await asyncio.wait(list(self._clients), timeout=_FAREWELL_S)
 
 
 async def run_plant(config: PlantConfig, state_dir: Path) -> None:
     """Run the plant of a state directory until it is told to end.
 
     Raises:
-        Refused: another process has the directory.
+        Refused: another process has the directory, or what an earlier plant wrote down cannot be read.
         OSError: the directory cannot be used.
-        msgspec.DecodeError: what an earlier plant wrote down cannot be read.
     """
     with _owned(state_dir):
         saved = _restore(state_dir / STATE) if config.persist else None
@@ -176,6 +189,7 @@ async def run_plant(config: PlantConfig, state_dir: Path) -> None:
             await _keep(server, state_dir, persist=config.persist)
         finally:
             listening.close()
+            await server.hang_up()
 
 
 async def _keep(server: PlantServer, state_dir: Path, *, persist: bool) -> None:
@@ -213,6 +227,8 @@ def _restore(path: Path) -> Saved | None:
         return msgspec.json.decode(path.read_bytes(), type=Saved)
     except FileNotFoundError:
         return None
+    except msgspec.DecodeError as error:
+        raise Refused(f"{path} cannot be read: {error}; remove it, and the plant starts anew") from None
 
 
 @contextlib.contextmanager
