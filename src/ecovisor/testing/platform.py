@@ -18,7 +18,8 @@ _PATIENCE_S = 30.0
 class PlatformContract:
     """Inherit, and give `make()` and the commands: `busy()`, `ends(exit_code)`, `writes(text)`, `stubborn()`, `impossible()`.
 
-    `passes(wall_s)` lets time pass and `now_s()` tells it; give your own where it is made up. `again(platform)` is the platform as a later server finds it.
+    `passes(wall_s)` lets time pass and `now_s()` tells it; give your own where it is made up. `again(platform)` is the platform as a
+    later server finds it.
 
     Attributes:
         burst_s: CPU time that a container may use beyond its limit at once: while it is started, or in the period of a quota. [s]
@@ -209,7 +210,9 @@ class PlatformContract:
             await self.until(platform, lambda status: status.cpu_s > 0.05)
             await platform.suspend("web", "3")
             await platform.suspend("web", "4")
-            await asyncio.gather(*(platform.stop("web", key, grace_s=0.2) for key in commands), platform.stop("web", "1", grace_s=0.2))
+            await asyncio.gather(
+                *(platform.stop("web", key, grace_s=0.2) for key in commands), platform.stop("web", "1", grace_s=0.2)
+            )
             assert list(await platform.status()) == []
             await platform.stop("web", "1")
             await platform.start(request(self.busy(), "1", cores_limit=0.01))
@@ -311,7 +314,11 @@ class PlatformContract:
                 assert ended.exit_code == 3
                 for key, status in before.items():
                     now = await one(platform, key)
-                    assert (now.state, now.cores_limit, now.started_wall_s) == (status.state, status.cores_limit, status.started_wall_s)
+                    assert (now.state, now.cores_limit, now.started_wall_s) == (
+                        status.state,
+                        status.cores_limit,
+                        status.started_wall_s,
+                    )
                 await platform.resume("web", "2")
                 await self.until(platform, lambda status: status.cpu_s > before["2"].cpu_s + 0.02, "2")
             finally:
@@ -340,6 +347,8 @@ def request(
 
 async def one(platform: Platform, container_id: str = "1", app: str = "web") -> ContainerStatus:
     """Status of one container, which must be there."""
-    found: Sequence[ContainerStatus] = [status for status in await platform.status() if (status.app, status.id) == (app, container_id)]
+    found: Sequence[ContainerStatus] = [
+        status for status in await platform.status() if (status.app, status.id) == (app, container_id)
+    ]
     assert len(found) == 1, f"{len(found)} containers {container_id} of {app}"
     return found[0]

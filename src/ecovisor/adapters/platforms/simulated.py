@@ -26,9 +26,23 @@ _PREFIX = "ECOVISOR_SIMULATED_"
 
 
 class _Container:
-    __slots__ = ("busy_cores", "cpu_s", "end_cpu_s", "exit_code", "limit_cores", "load", "output", "since_s", "start_s", "state", "wall_s")
+    __slots__ = (
+        "busy_cores",
+        "cpu_s",
+        "end_cpu_s",
+        "exit_code",
+        "limit_cores",
+        "load",
+        "output",
+        "since_s",
+        "start_s",
+        "state",
+        "wall_s",
+    )
 
-    def __init__(self, load: Load | None, limit_cores: float, end_cpu_s: float, exit_code: int, now_s: float, wall_s: float) -> None:
+    def __init__(
+        self, load: Load | None, limit_cores: float, end_cpu_s: float, exit_code: int, now_s: float, wall_s: float
+    ) -> None:
         self.load = load
         self.limit_cores = limit_cores
         self.end_cpu_s = end_cpu_s

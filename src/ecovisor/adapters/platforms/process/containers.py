@@ -107,7 +107,7 @@ class Container:
 
     @property
     def mark(self) -> str:
-        """What its processes have in their environment under `processes.MARK`."""
+        """Its folder, which its processes have in their environment; see `processes.MARK`."""
         return str(self.folder.path)
 
     # -- what it may use

@@ -71,7 +71,11 @@ class KeeperClient:
             raise
         self._writer = writer
         self._listening = asyncio.create_task(self._listen(reader, writer))
-        hello = await self._ask("hello", _START_S, {})
+        try:
+            hello = await self._ask("hello", _START_S, {})
+        except BaseException:
+            await self.close()
+            raise
         if hello.get("ok", {}).get("config") != json.loads(self._config.text()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)

@@ -120,8 +120,7 @@ class ProcessPlatform:
 
     def _look(self) -> Survey:
         if self._survey is None:
-            name = f"ecovisor-{hashlib.sha256(os.fsencode(self._root)).hexdigest()[:12]}"
-            self._survey = survey(name, self._wanted)
+            self._survey = survey(self.group_name, self._wanted)
             self._shared = why_not_separate(self._uids) if self._survey.mechanism != "none" else ""
         return self._survey
 
@@ -130,8 +129,8 @@ class ProcessPlatform:
         notes = list(found.reasons)
         if found.mechanism == "duty-cycle":
             notes.append(
-                "no control groups: processes are stopped and continued to hold their limits, and one that leaves its session and clears "
-                "its environment is neither metered nor capped; run the server as root, or where control groups can be written"
+                "no control groups: processes are stopped and continued to hold their limits, which a program that sets out to evade it "
+                "can evade; run the server as root, or where control groups can be written"
             )
         if found.mechanism == "cgroup-v1" and "freezer" not in found.parents:
             notes.append("no freezer: containers are suspended by SIGSTOP, which they can notice; mount the freezer controller")
@@ -148,6 +147,11 @@ class ProcessPlatform:
         return [
             f"containers cannot use the whole path of their own folder: {closed[0]} is closed to other users; chmod o+x {closed[0]}"
         ]
+
+    @property
+    def group_name(self) -> str:
+        """Name of the control group that holds those of all containers; one for each state folder."""
+        return f"ecovisor-{hashlib.sha256(os.fsencode(self._root)).hexdigest()[:12]}"
 
     def user(self, app: str) -> int | None:
         """Number of the user and group that an app's containers run as; None: our own.

@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-#: Processes of a container carry this in their environment, children and grandchildren too unless they take it off.
-MARK = "ECOVISOR_CONTAINER"
+#: Processes of a container have its folder in their environment under this name, and so have their children, unless they remove it.
+MARK = "ECOVISOR_FOLDER"
 
 _TICK_S = 1.0 / (os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100)
 _STAT_BYTES = 1024
