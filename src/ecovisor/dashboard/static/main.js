@@ -192,13 +192,13 @@ class Session {
     legend(byId("sources-legend"), ["solar", "battery", "grid"].map((label) => ({ label, colour: colour(label) })));
     legend(byId("battery-legend"), [...groupsOf(view.apps).map(painted), ...(view.site ? [{ label: "physical", colour: colour("ink"), line: "solid" }] : [])]);
     legend(byId("carbon-legend"), carbonLegend(view));
+    say(byId("sources-foot"), this.#loading ? `Reading the ledger, ${this.#loading} series left …` : "");
     const of = byId("sources-of").value;
     const apps = of && view.apps.some((app) => app.app === of) ? [of] : view.apps.map((app) => app.app);
     const draw = (name, make) => {
       plots[name].draw((size) => {
         const made = make(size);
-        const foot = byId(`${name}-foot`);
-        if (made.foot) say(foot, this.#loading && name !== "flow" ? `${made.foot} Reading the ledger, ${this.#loading} series left …` : made.foot);
+        if (made.foot) say(byId(`${name}-foot`), made.foot);
         return made;
       });
     };

@@ -11,12 +11,12 @@ import { groupsOf, knownSum, sumOf } from "./view.js";
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid"];
 const FORECAST_S = 24 * 3600;
 
-/** Times of a chart: bins' starts and the end of now, shifted to the site's wall clock of now. */
+/** Times of a chart: bins' starts up to an end, and the end, shifted to the site's wall clock of now. */
 class Frame {
-  constructor(view, history) {
+  constructor(view, history, end_s = view.now_s) {
     this.offset_s = offsetOf(view.now_s, view.zone);
     this.now_ms = this.ms(view.now_s);
-    this.end_s = view.now_s + view.tick_s;
+    this.end_s = end_s;
     this.step_s = history.step_s;
     this.times = history.times();
     this.from_ms = this.ms(this.times[0]);
@@ -46,7 +46,7 @@ class Frame {
   }
 
   zone() {
-    return `Site time, ${offsetName(this.offset_s)}.`;
+    return `Times in charts: site time, ${offsetName(this.offset_s)}.`;
   }
 }
 
@@ -74,7 +74,7 @@ const area = (x, y, name, paint, unit) =>
 
 /** Carbon intensity above, solar power below; what is expected of the next day dashed. */
 export function signalsChart(view, history, forecasts, size) {
-  const frame = new Frame(view, history);
+  const frame = new Frame(view, history, view.now_s + view.tick_s);
   const owner = view.apps[view.apps.length - 1].app;
   const intensity = history.values(owner, "carbon_intensity_g_per_kwh") ?? new Float64Array(history.count).fill(NaN);
   const sun = history.sum(view.apps.map((app) => app.app), "solar_w");
@@ -121,7 +121,7 @@ export function sourcesChart(view, history, apps, size) {
   const members = view.apps.filter((app) => apps.includes(app.app));
   const now = (value) => quantity(sumOf(members, value), "W");
   const summary = `Now ${now((app) => app.load.solar_w)} from the sun, ${now((app) => app.load.battery_w)} from batteries, ${now((app) => app.load.grid_w)} from the grid.`;
-  return { traces, layout, summary, foot: frame.zone() };
+  return { traces, layout, summary };
 }
 
 /** Levels of the virtual batteries, stacked, with the physical level and what it could be. */
@@ -147,7 +147,7 @@ export function batteryChart(view, history, physical, size) {
   const level = view.site ? view.site.battery_level_wh : view.apps[0].battery.level_wh;
   const summary = `Level ${quantity(level, "Wh")} of ${quantity(capacity, "Wh")}.`;
   const buffer = view.site ? ` of it ${quantity(view.site.buffer_wh, "Wh")} solar buffer,` : "";
-  return { traces, layout, summary, foot: `${quantity(level, "Wh")},${buffer} of ${quantity(capacity, "Wh")} usable (dashed). ${frame.zone()}` };
+  return { traces, layout, summary, foot: `${quantity(level, "Wh")},${buffer} of ${quantity(capacity, "Wh")} usable (dashed).` };
 }
 
 /** Carbon of apps: totals above, rates below. */
@@ -174,7 +174,7 @@ export function carbonChart(view, history, size) {
   const unknown = sumOf(view.apps, (app) => app.carbon.unknown_wh);
   const summary = `${quantity(total, "g")} in total, now ${quantity(rate, "g/h")}.`;
   const note = unknown > 0 ? ` ${quantity(unknown, "Wh")} were imported while the intensity was unknown and are not in the totals.` : "";
-  return { traces, layout, summary, foot: summary + note + ` ${frame.zone()}` };
+  return { traces, layout, summary, foot: summary + note };
 }
 
 export const carbonLegend = (view) =>
