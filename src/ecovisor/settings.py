@@ -286,8 +286,9 @@ class Serving(_Group, kw_only=True, frozen=True):
     """What runs containers: `process` (process groups, capped), or `simulated` (none are started; their load is made up)."""
     cap_mechanism: Literal["auto", "cgroup-v2", "cgroup-v1", "duty-cycle"] = "auto"
     """How containers' CPU time is capped. Default: cgroups where they can be written, else by stopping and continuing them."""
-    meters: list[Literal["powercap"]] = msgspec.field(default_factory=lambda: ["powercap"])
-    """Meters of the node's power, the first that works; without any it is modelled from CPU time and `[site.server]`."""
+    meters: list[str] = msgspec.field(default_factory=lambda: ["powercap"])
+    """Meters of the node's power, the first that works: `powercap`, or a plug-in (an entry point's name or `file.py:Name`). Without
+    any it is modelled from CPU time and `[site.server]`."""
     compression: Annotated[float, Meta(gt=0.0, le=100_000.0)] = 1.0
     """Seconds of site time in a second of wall time, for demonstrations. It scales durations, never power."""
     lockstep: bool = False
