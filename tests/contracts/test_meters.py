@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.adapters.meters.trees import Clock, Tree, Zone
@@ -108,3 +110,33 @@ def test_a_meter_that_breaks_the_contract_is_found(fault: str, test: str, tmp_pa
 
     with pytest.raises(AssertionError):
         getattr(Suite(), test)()
+
+
+class TestTheMeterOfThePage(NodeMeterContract):
+    """The plug of `docs/meters.md`."""
+
+    @pytest.fixture(autouse=True)
+    def _plugged_in(self) -> None:
+        self.kwh, self.reachable = 12.0, True
+
+    def make(self) -> NodeMeter:
+        page = (Path(__file__).parents[2] / "docs" / "meters.md").read_text("utf-8")
+        scope: dict[str, Any] = {}
+        (text,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+        exec(compile(text, "docs/meters.md", "exec"), scope)
+        meter: NodeMeter = scope["Plug"](self.read_kwh)
+        return meter
+
+    def read_kwh(self) -> float:
+        if not self.reachable:
+            raise ConnectionRefusedError("no route")
+        return self.kwh
+
+    def use(self, energy_j: float) -> None:
+        self.kwh += energy_j / 3.6e6
+
+    def hide(self) -> None:
+        self.reachable = False
+
+    def show(self) -> None:
+        self.reachable = True

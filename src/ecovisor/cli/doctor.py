@@ -67,7 +67,7 @@ def _examine(scenario: Scenario | None, folder: Path) -> Iterator[Finding]:
     yield installation.probe_user()
     yield machine.probe_processors()
     yield from _containers(serving, folder / serving.state_dir)
-    yield machine.probe_meter(serving.meters)
+    yield machine.probe_meter(serving.meters, folder)
     if scenario is not None:
         yield _power_curve(scenario)
     yield machine.probe_clock()

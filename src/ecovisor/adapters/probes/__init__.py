@@ -35,7 +35,7 @@ class Finding:
 
 def human_time(duration_s: float) -> str:
     """A short time the way a person reads it: ``1.2 ms``, ``40 ns``."""
-    for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
-        if duration_s >= factor:
-            return f"{duration_s / factor:.2g} {unit}" if duration_s < 100 * factor else f"{duration_s / factor:.0f} {unit}"
-    return f"{duration_s / 1e-9:.0f} ns"
+    units = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+    factor, unit = next((one for one in units if duration_s >= 0.9995 * one[0]), units[-1])
+    count = duration_s / factor
+    return f"{round(count, 1 if count < 9.95 else None):g} {unit}"

@@ -7,6 +7,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from ecovisor.adapters.meters import choose_meter
 from ecovisor.adapters.probes import Finding, State, human_time
@@ -16,9 +17,13 @@ _LATE_WAKE_S = 0.01
 _SLEEP_S = 0.005
 
 
-def probe_meter(names: Sequence[str], options: Mapping[str, Mapping[str, object]] | None = None) -> Finding:
-    """Whether a meter of the node's power gives a reading."""
-    choice = asyncio.run(choose_meter(names, options=options))
+def probe_meter(names: Sequence[str], folder: Path = Path(), options: Mapping[str, Mapping[str, object]] | None = None) -> Finding:
+    """Whether a meter of the node's power gives a reading.
+
+    Raises:
+        SettingsError: a name is unknown, or what it names is no meter.
+    """
+    choice = asyncio.run(choose_meter(names, folder=folder, options=options))
     if choice.meter is not None:
         return Finding("power meter", State.OK, choice.describe())
     parts = [(name, *reason.partition("; ")) for name, reason in choice.failures]

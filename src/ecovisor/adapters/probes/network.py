@@ -17,13 +17,15 @@ def probe_listen(address: str, field: str = "server.listen") -> Finding:
     host, _, port = address.rpartition(":")
     remedy = f"choose another, for example {field} = 127.0.0.1:0 (any free port)"
     try:
+        if not 0 <= int(port) <= 65535:
+            raise ValueError(port)
         found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, where = found[0]
         with socket.socket(family, kind, protocol) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(where)
             listener.listen()
-    except (ValueError, OverflowError):
+    except ValueError:
         problem = f"{address!r} is no host:port"
     except OSError as error:
         problem = f"{address} {_why(error)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -27,12 +28,11 @@ _REMEDY = "name another folder with server.state_dir, or put its permissions rig
 
 def probe_state_dir(path: Path) -> list[Finding]:
     """Whether a ledger can be kept in a folder: really writes, forces to the disk, and commits to a database of its own."""
-    exists = path.is_dir()
-    folder = path if exists else next(parent for parent in path.absolute().parents if parent.is_dir())
-    subject, where = "state directory", str(path) if exists else f"{path} (to be made)"
+    folder = next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
+    subject, where = "state directory", str(path) if path.is_dir() else f"{path} (to be made)"
     try:
-        if path.exists() and not exists:
-            raise NotADirectoryError(20, "is no folder")
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{folder} is no folder")
         with tempfile.TemporaryDirectory(prefix=".ecovisor-doctor-", dir=folder) as scratch:
             fsync_s = _fsync_s(Path(scratch) / "file")
             mode = _journal_mode(Path(scratch) / "ledger.db")
