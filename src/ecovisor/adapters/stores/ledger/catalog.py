@@ -117,6 +117,9 @@ def _note(db: sqlite3.Connection, table: str, name: str, role: str) -> None:
 
 # -- texts
 
+#: Rows of a tick are kept by the numbers of their keys: in the order in which names first came, and these two last, as they are written.
+_LAST = {"_battery": (1 << 31) - 2, "_site": (1 << 31) - 1}
+
 
 class Texts:
     """Numbers for texts: those in the file, and those that the running transaction added.
@@ -128,6 +131,7 @@ class Texts:
     def __init__(self, ids: Mapping[str, int]) -> None:
         self.ids = dict(ids)
         self._new: list[tuple[int, str]] = []
+        self._next = len(self.ids) - sum(text in self.ids for text in _LAST) + 1
 
     def copy(self) -> Texts:
         """For a transaction that may fail."""
@@ -137,7 +141,9 @@ class Texts:
         """The number of a text, a new one if need be."""
         found = self.ids.get(text)
         if found is None:
-            found = self.ids[text] = len(self.ids) + 1
+            found = _LAST.get(text, self._next)
+            self._next += text not in _LAST
+            self.ids[text] = found
             self._new.append((found, text))
         return found
 
