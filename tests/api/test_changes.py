@@ -18,7 +18,6 @@ from ecovisor import wire
 from ecovisor.api.limits import Limits
 from ecovisor.model.errors import Refused, StoreError, Unavailable
 
-
 TWIN = PlayedBackend().energy("app")
 """The same app, in process."""
 

@@ -82,26 +82,18 @@ class _Reader:
         """Send until the client is gone, the server stops, the app is no more, or its token is no longer valid."""
         await self._backend.events_since(self._app, self._after, limit=1)  # raises while there still is an answer to refuse with
         gone = asyncio.ensure_future(_gone(receive))
-        published: asyncio.Future[int] | None = None
         try:
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
             await _write(send, b"retry: %d\n\n" % _RETRY_MS)
             while not self._ended(gone):
                 tick = self._backend.tick
-                if await self._send_batch(send):
-                    continue
-                published = asyncio.ensure_future(self._backend.wait_published(tick))
-                await self._wait(gone, published, send)
+                if not await self._send_batch(send):
+                    await self._wait(gone, tick, send)
         except EcovisorError as error:
             logger.warning("a stream of events ends: %s", error)
-        else:
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
-            for waiting in (gone, published):
-                if waiting is not None:
-                    waiting.cancel()
-                    with suppress(asyncio.CancelledError, EcovisorError):
-                        await waiting
+            await _end(gone)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _ended(self, gone: asyncio.Future[None]) -> bool:
         principal = self._call.principal
@@ -111,17 +103,21 @@ class _Reader:
             or (principal is not None and not self._call.api.tokens.holds(principal))
         )
 
-    async def _wait(self, gone: asyncio.Future[None], published: asyncio.Future[int], send: Send) -> None:
-        """Until something is published, with signs of life meanwhile."""
-        closing = self._call.api.streams.closing
-        while not self._ended(gone):
-            watched: set[asyncio.Future[Any]] = {gone, published, closing}
-            await asyncio.wait(watched, timeout=self._call.api.limits.heartbeat_s, return_when=asyncio.FIRST_COMPLETED)
-            if published.done():
-                published.result()
-                return
-            if not gone.done() and not closing.done():
-                await _write(send, b":\n\n")
+    async def _wait(self, gone: asyncio.Future[None], tick: int, send: Send) -> None:
+        """Until something is published after a tick, with signs of life meanwhile."""
+        closing, heartbeat_s = self._call.api.streams.closing, self._call.api.limits.heartbeat_s
+        published = asyncio.ensure_future(self._backend.wait_published(tick))
+        try:
+            while not self._ended(gone):
+                watched: set[asyncio.Future[Any]] = {gone, published, closing}
+                await asyncio.wait(watched, timeout=heartbeat_s, return_when=asyncio.FIRST_COMPLETED)
+                if published.done():
+                    published.result()
+                    return
+                if not gone.done() and not closing.done():
+                    await _write(send, b":\n\n")
+        finally:
+            await _end(published)
 
     async def _send_batch(self, send: Send) -> bool:
         """Send what is new; True if there may be more."""
@@ -144,6 +140,12 @@ def _event(event: wire.Notification) -> bytes:
 
 async def _write(send: Send, text: bytes) -> None:
     await send({"type": "http.response.body", "body": text, "more_body": True})
+
+
+async def _end(waiting: asyncio.Future[Any]) -> None:
+    waiting.cancel()
+    with suppress(asyncio.CancelledError, EcovisorError):
+        await waiting
 
 
 async def _gone(receive: Receive) -> None:

@@ -25,6 +25,8 @@ from ecovisor.model.errors import SettingsError
 
 logger = logging.getLogger("ecovisor.api")
 
+_DATE_S = 1.0
+"""Resolution of the Date header. [s]"""
 _METRICS_PATHS = {"/metrics", "/healthz", "/readyz"}
 
 
@@ -137,8 +139,7 @@ class _Running:
 
     def close(self) -> None:
         """Take no new connections."""
-        self._server.should_exit = True
-        self._server.refuse_connections()
+        self._server.exit()
 
     async def stop(self) -> None:
         self.close()
@@ -165,6 +166,7 @@ class _Uvicorn(uvicorn.Server):
     ) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()
+        self._exiting = asyncio.Event()
         self._state = state
         self._bound = bound
         self._context = context
@@ -196,10 +198,18 @@ class _Uvicorn(uvicorn.Server):
         self.started = True
         self.ready.set()
 
-    def refuse_connections(self) -> None:
-        """Stop accepting, at once."""
+    async def main_loop(self) -> None:
+        """Keep the Date header; uvicorn's own loop wakes ten times as often to look whether it shall end."""
+        while not self._exiting.is_set():
+            await self.on_tick(0)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._exiting.wait(), _DATE_S)
+
+    def exit(self) -> None:
+        """Stop accepting at once, and end soon."""
         for server in self.servers:
             server.close()
+        self._exiting.set()
 
 
 class _MetricsOnly:
