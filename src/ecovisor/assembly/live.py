@@ -155,7 +155,7 @@ async def _open(scenario: Scenario, serving: Serving, folder: Path, state_dir: P
     platform = _platform(serving, state_dir, clock)
     meter, notes = await _meter(serving)
     live_signals = _signals(scenario, folder, clock, tick_s, duration_s(serving.max_age))
-    tap = Tap(ledger.sink)
+    tap = Tap(ledger.tables)
     site = _site(scenario, folder, tap, live_signals, clock, tick_s, sun)
     errors: list[Ecovisor] = []
     loop = Loop(site, policies_in_python=True, on_error=lambda error: errors[0].policy_failed(error))

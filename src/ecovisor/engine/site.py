@@ -109,6 +109,7 @@ class Site(Arrangement):
         self.recorder.history.restart(self.start_s)
         self._tell_levels()
         self._apply_limits()
+        self.attach_recorder()
 
     # -- boundaries
 

@@ -263,9 +263,11 @@ class Ecovisor:
             return not self._stopping.is_set()
         sleep = asyncio.ensure_future(self._clock.sleep_until(site_s))
         stop = asyncio.ensure_future(self._stopping.wait())
-        await asyncio.wait((sleep, stop), return_when=asyncio.FIRST_COMPLETED)
-        for task in (sleep, stop):
-            task.cancel()
+        try:
+            await asyncio.wait((sleep, stop), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (sleep, stop):
+                task.cancel()
         return not self._stopping.is_set()
 
     async def _wait_for_window(self) -> None:
@@ -443,7 +445,7 @@ class Ecovisor:
         site, tick = self._site, self._tick - 1
         site.recorder.flush()
         now_s, wall_s = site.recorder.history.time_s(tick + 1), self._clock.wall_s()
-        batch = self._ledger.sink.seal(
+        batch = self._ledger.seal(
             tick=tick,
             start_s=began_s,
             dt_s=dt_s,
@@ -454,7 +456,7 @@ class Ecovisor:
             plant=b"" if self._reading is None else msgspec.json.encode(self._reading),
             price_per_kwh=self._known.price_per_kwh,
         )
-        return batch, ToldTick(tick, now_s, wall_s, self._tap.take())
+        return batch, ToldTick(tick + 1, now_s, wall_s, self._tap.take())
 
     async def _open_tick(self, told: ToldTick | None, batch: Batch | None) -> None:
         """The tick that begins now: its intensity, the policies, the snapshot, and the window for settings."""
@@ -492,6 +494,8 @@ class Ecovisor:
         self._snapshots.forget_all()
         site, settings = self._site, self.settings
         for index, name in self._real_apps():
+            if name not in self._apps:  # it leaves at the next boundary, its containers have ended
+                continue
             energy = site.handle(index)
             limit = limit_w(site, index, settings.efficiencies, settings.hours_h)
             key = (limit, energy.containers.version, energy.scale_ratio)
@@ -555,7 +559,7 @@ class Ecovisor:
             measured_level_wh=math.fsum(site.levels_wh()) if level_wh is None else level_wh,
         )
         self._reading = after
-        batch = self._ledger.sink.seal(
+        batch = self._ledger.seal(
             tick=None,
             start_s=begin_s,
             dt_s=end_s - begin_s,

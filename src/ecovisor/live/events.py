@@ -1,7 +1,7 @@
 """What was told, tick by tick: kept in memory for readers who keep up, taken from the ledger for those who come back later.
 
-An event's id is ``TICK.NUMBER``: the tick that was recorded with it, and its place among that tick's events; the tick event itself is
-number 0. Ids rise, so a reader that remembers the last one misses nothing.
+An event's id is ``TICK.NUMBER``: the tick that was coming when it was told, and a number that rises within it; the tick event itself is
+number 0. Ids rise, so a reader that remembers the last one misses nothing. The ledger gives the same ids to the same events.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ecovisor import wire
-from ecovisor.model.errors import InputError
+from ecovisor.adapters.stores.ledger.notifications import FOR_ALL, parse_id
 from ecovisor.model.units import iso_utc
 from ecovisor.ports import Block, Event, TableSink
 
 #: Ticks whose events stay in memory.
 KEPT_TICKS = 512
 _FROM_LEDGER = 1000
-_BEGINNING = (-1, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class ToldTick:
-    """The events of a recorded tick."""
+    """The events that a tick began with."""
 
     tick: int
+    """The coming one; the one before has been recorded."""
     end_s: float
     """Start of the coming tick. [s since the epoch]"""
     wall_s: float
@@ -38,7 +38,7 @@ class ToldTick:
         if (self.tick, 0) > after:
             told.append(self._notification(0, Event(self.end_s, app or "_site", "tick")))
         for number, event in enumerate(self.events, start=1):
-            if (self.tick, number) > after and app in (None, event.app):
+            if (self.tick, number) > after and (app in (None, event.app) or event.kind in FOR_ALL):
                 told.append(self._notification(number, event))
         return told
 
@@ -47,7 +47,7 @@ class ToldTick:
             id=f"{self.tick}.{number}",
             kind=event.kind,
             app=event.app,
-            tick=self.tick + 1,
+            tick=self.tick,
             time=iso_utc(event.time_s),
             wall_time=iso_utc(self.wall_s),
             value=event.value,
@@ -108,25 +108,11 @@ class EventLog:
         """Events after an id, oldest first.
 
         Raises:
-            InputError: no id.
+            SettingRefused: no id.
         """
         position = parse_id(after)
-        oldest = self._ticks[0].tick if self._ticks else None
-        if oldest is not None and (position >= (oldest - 1, 1 << 30) or position[0] >= oldest):
+        if self._ticks and position >= (self._ticks[0].tick, 0):
             told = [one for tick in self._ticks if tick.tick >= position[0] for one in tick.notifications(app, position)]
             return told[:limit]
         return list(await asyncio.to_thread(self._from_ledger, app, after, min(limit, _FROM_LEDGER)))
 
-
-def parse_id(text: str) -> tuple[int, int]:
-    """Tick and number of an event's id; nothing is before everything.
-
-    Raises:
-        InputError: no id.
-    """
-    if not text:
-        return _BEGINNING
-    tick, _, number = text.partition(".")
-    if not (tick.isascii() and tick.isdecimal() and number.isascii() and number.isdecimal() and len(text) <= 40):
-        raise InputError("Last-Event-ID", f"{text[:60]!r} is no event's id", "give TICK.NUMBER as it was received, or leave it out")
-    return int(tick), int(number)

@@ -30,7 +30,7 @@ S = TypeVar("S")
 class Commits(Protocol[B_contra]):
     """Where ticks become durable."""
 
-    def commit(self, batch: B_contra) -> None:
+    def commit(self, batch: B_contra) -> object:
         """One durable transaction. Raises `StoreError`; the same batch may be committed again then."""
         ...
 
