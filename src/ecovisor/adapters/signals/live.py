@@ -106,7 +106,7 @@ class LiveSignal:
             SeriesError: the source has nothing for this instant.
         """
         now_s = self._clock.site_s()
-        self._loaded = await _in_thread(lambda: self._window(now_s))
+        self._loaded = await _in_thread(lambda: self._window(now_s, now_s))
 
     async def close(self) -> None:
         """Forget what is still being loaded."""
@@ -129,7 +129,7 @@ class LiveSignal:
             self._last, self.failure = held, None
             return Reading(held.value, held.quality)
         self.failure = self._no_more or f"{self.name} has no value at {iso_utc(site_s)}"
-        last = self._last or self._before(site_s)
+        last = max(filter(None, (self._last, self._before(site_s))), key=lambda one: one.until_s, default=None)
         if last is None:
             return Reading(math.nan, Quality.STALE, math.inf)
         age_s = max(site_s - last.until_s, 0.0) / self._clock.compression
@@ -187,7 +187,7 @@ class LiveSignal:
     async def _load_more(self, site_s: float) -> None:
         before_s = self._known_until_s
         try:
-            loaded = await _in_thread(lambda: self._window(site_s))
+            loaded = await _in_thread(lambda: self._window(site_s, max(before_s, site_s)))
             self._no_more = None
             if loaded.series.end_s > before_s:
                 self._loaded = loaded
@@ -205,16 +205,17 @@ class LiveSignal:
     def _known_until_s(self) -> float:
         return -math.inf if self._loaded is None else self._loaded.series.end_s
 
-    def _window(self, site_s: float) -> LoadedSeries:
-        """The longest window from about ``site_s`` on that the source has, in halves; at best with a day of the past."""
+    def _window(self, site_s: float, beyond_s: float) -> LoadedSeries:
+        """A window from about ``site_s`` on that reaches beyond an instant: a whole one with a day of the past, or what halves of it do."""
         tick_s = self._tick_s * max(math.floor(_GRAIN_S / self._tick_s), 1)
-        tried = [(math.floor(site_s / _DAY_S - 1.0) * _DAY_S, self._window_s)]
+        windows = [(math.floor(site_s / _DAY_S - 1.0) * _DAY_S, self._window_s)]
         length_s = self._window_s
-        while length_s > tick_s:
-            tried.append((math.floor(site_s / tick_s) * tick_s, length_s))
+        while length_s > tick_s and site_s + length_s > beyond_s:
+            windows.append((math.floor(site_s / tick_s) * tick_s, length_s))
             length_s /= 2.0
-        tried.append((site_s, self._tick_s))
-        for start_s, length_s in tried:
+        if site_s + self._tick_s > beyond_s:
+            windows.append((site_s, self._tick_s))
+        for start_s, length_s in windows:
             end_s = start_s + math.ceil((site_s + length_s - start_s) / tick_s) * tick_s
             try:
                 return _load_covering(self._load, self.name, self._signal, self._folder, (start_s, end_s), tick_s, self._seed)
