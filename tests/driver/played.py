@@ -22,6 +22,7 @@ from ecovisor.live.events import Tap
 from ecovisor.live.grants import Efficiencies
 from ecovisor.live.settings import LiveApp, LiveSettings
 from ecovisor.live.signals import SiteSignals
+from ecovisor.model.errors import PolicyError
 from ecovisor.model.series import Quality
 from ecovisor.policies.carbon_agnostic import CarbonAgnostic
 from ecovisor.ports import Policy
@@ -202,11 +203,11 @@ class Played:
                 )
             )
         self.site = site
-        errors: list[Ecovisor] = []
+        failed: list[PolicyError] = []
         self.ecovisor = Ecovisor(
             site=site,
             tap=self.tap,
-            loop=Loop(site, policies_in_python=True, on_error=lambda error: errors[0].policy_failed(error)),
+            loop=Loop(site, policies_in_python=True, on_error=failed.append),
             settings=LiveSettings(
                 name="played",
                 timezone="UTC",
@@ -241,8 +242,8 @@ class Played:
                 workload=Metered(),
                 containers=0,
             ),
+            failed_policies=failed,
         )
-        errors.append(self.ecovisor)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

@@ -27,7 +27,7 @@ from ecovisor.adapters.devices.in_process import InProcessPlant
 from ecovisor.adapters.devices.plant_process import PlantProcess, launch_plant
 from ecovisor.adapters.devices.plant_protocol import PlantConfig
 from ecovisor.adapters.meters import choose_meter
-from ecovisor.adapters.platforms.process import ProcessPlatform
+from ecovisor.adapters.platforms.process.platform import ProcessPlatform
 from ecovisor.adapters.platforms.simulated import SimulatedPlatform
 from ecovisor.adapters.scenario_checks import live_interval_of
 from ecovisor.adapters.signals.live import LiveSignal, plant_series
@@ -36,6 +36,7 @@ from ecovisor.api.application import create_app
 from ecovisor.api.listening import Listener, Tcp, Unix
 from ecovisor.api.server import Server
 from ecovisor.api.tokens import Tokens
+from ecovisor.assembly.reload import reload
 from ecovisor.assembly.site import build_site
 from ecovisor.dashboard import routes as dashboard_routes
 from ecovisor.engine.loop import Loop
@@ -47,20 +48,19 @@ from ecovisor.live.grants import Efficiencies
 from ecovisor.live.settings import LiveApp, LiveSettings
 from ecovisor.live.signals import Signal as LiveSignalPort
 from ecovisor.live.signals import SiteSignals
-from ecovisor.model.errors import Refused, SettingsError
+from ecovisor.model.errors import PolicyError, Refused, SettingsError
 from ecovisor.model.series import Series
 from ecovisor.model.units import duration_s
 from ecovisor.ports import Forecaster
 from ecovisor.ports.live import Clock, Command, EnergyPlant, NodeMeter, Platform
-from ecovisor.presets import AppShares, resolve_battery
-from ecovisor.settings import App, Scenario, Serving
+from ecovisor.presets import AppShares, resolve_battery, shares_of
+from ecovisor.settings import App, Policy, Scenario, Serving, Workload
 from ecovisor.workloads.models import Metered
 
 log = logging.getLogger("ecovisor")
 INFINITY = float("inf")
 #: Ticks that may pass before one is a gap, unless the file says otherwise.
 _GAP_TICKS = 10
-_SIMULATED = "simulated workloads only"
 
 
 @dataclass(slots=True)
@@ -83,6 +83,7 @@ class LiveSite:
     state_dir: Path
     plant_process: PlantProcess | None
     notes: Sequence[str]
+    _scenario: Scenario
     _ledger: Ledger
     _webhooks: Webhooks | None
 
@@ -98,6 +99,12 @@ class LiveSite:
     async def run(self) -> None:
         """Tick until `stop` is called."""
         await self.ecovisor.run()
+
+    async def reload(self, scenario: Scenario) -> list[str]:
+        """Apply a file that was read again, as far as that goes without a restart; a line for each difference."""
+        lines = await reload(self.ecovisor, self._scenario, scenario)
+        self._scenario = scenario
+        return lines
 
     def stop(self) -> None:
         """End after the tick's step that is being done."""
@@ -140,7 +147,7 @@ async def open_site(scenario: Scenario, folder: Path, *, listen: bool = True) ->
 
 
 async def _open(scenario: Scenario, serving: Serving, folder: Path, state_dir: Path, ledger: Ledger, listen: bool) -> LiveSite:
-    scenario = _with_registered(scenario, ledger)
+    as_written, scenario = scenario, _with_registered(scenario, ledger)
     tick_s = live_interval_of(scenario.run).tick_s
     sun = await asyncio.to_thread(_sun, scenario, folder, tick_s)
     plant, clock, process = await _plant_and_clock(scenario, serving, state_dir, sun)
@@ -157,8 +164,8 @@ async def _open(scenario: Scenario, serving: Serving, folder: Path, state_dir: P
     live_signals = _signals(scenario, folder, clock, tick_s, duration_s(serving.max_age))
     tap = Tap(ledger.tables)
     site = _site(scenario, folder, tap, live_signals, clock, tick_s, sun)
-    errors: list[Ecovisor] = []
-    loop = Loop(site, policies_in_python=True, on_error=lambda error: errors[0].policy_failed(error))
+    failed: list[PolicyError] = []
+    loop = Loop(site, policies_in_python=True, on_error=failed.append)
     ecovisor = Ecovisor(
         site=site,
         tap=tap,
@@ -175,8 +182,8 @@ async def _open(scenario: Scenario, serving: Serving, folder: Path, state_dir: P
         ),
         environment=environment,
         specification=lambda request: _added(request, serving),
+        failed_policies=failed,
     )
-    errors.append(ecovisor)
     tokens = Tokens(ledger.registry, clock.wall_s)
     await asyncio.to_thread(tokens.load)
     new_tokens = await asyncio.to_thread(_issue_missing, tokens)
@@ -196,7 +203,7 @@ async def _open(scenario: Scenario, serving: Serving, folder: Path, state_dir: P
         with contextlib.suppress(Exception):
             await ecovisor.close()
         raise
-    return LiveSite(ecovisor, server, tokens, new_tokens, state_dir, process, notes, ledger, webhooks)
+    return LiveSite(ecovisor, server, tokens, new_tokens, state_dir, process, notes, as_written, ledger, webhooks)
 
 
 # -- parts
@@ -242,8 +249,6 @@ def _with_registered(scenario: Scenario, ledger: Ledger) -> Scenario:
 
 def _app_of(request: wire.AddApp) -> App:
     """An app that was added at run time, as the file would have it."""
-    from ecovisor.settings import Policy, Workload
-
     return App(
         name=request.name,
         grid_share=request.shares.grid,
@@ -304,11 +309,11 @@ async def _plant_and_clock(
         config = PlantConfig(battery=battery, solar=trace, site_start_s=start_s, compression=serving.compression)
         process = await asyncio.to_thread(launch_plant, config, state_dir / "plant")
         return EmulatedPlantClient(process.socket_path), RealClock(process.anchor), process
-    clock: ManualClock | RealClock
-    if serving.lockstep:
-        clock = ManualClock(start_s or 0.0, serving.compression)
-    else:
-        clock = RealClock.starting_at(start_s, serving.compression)
+    clock = (
+        ManualClock(start_s or 0.0, serving.compression)
+        if serving.lockstep
+        else RealClock.starting_at(start_s, serving.compression)
+    )
     return InProcessPlant(EmulatedPlant.starting(battery, trace, site_s=clock.site_s()), clock), clock, None
 
 
@@ -408,8 +413,6 @@ def _live_settings(scenario: Scenario, serving: Serving, tick_s: float) -> LiveS
 
 
 def _live_app(app: App) -> LiveApp:
-    from ecovisor.presets import shares_of
-
     return LiveApp(
         name=app.name,
         shares=shares_of(app),

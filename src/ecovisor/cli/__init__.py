@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from ecovisor.cli import bench, calibrate, check, data, doctor, init, simulate
+from ecovisor.cli import bench, calibrate, check, data, demo, doctor, init, serve, simulate
 from ecovisor.model.errors import EcovisorError
 
 INTERRUPTED = 130
@@ -30,6 +30,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(demo.demo)
+app.command()(serve.serve)
 app.command()(simulate.simulate)
 app.command()(init.init)
 app.command()(check.check)

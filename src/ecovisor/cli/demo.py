@@ -231,8 +231,25 @@ def _sum_up(snapshot: wire.SiteSnapshot, *, json: bool) -> None:
         print(msgspec.json.encode(told).decode())
         return
     from rich.console import Console
+    from rich.table import Table
 
-    from ecovisor.cli.live_tables import totals_table
+    from ecovisor.cli.live_tables import quantity, share_of
 
+    table = Table(title=f"{snapshot.tick} ticks of {snapshot.tick_s / 60.0:g} min", box=None, header_style="dim")
+    for title in ("app", "load", "sun", "battery", "grid", "grid share", "carbon", "work"):
+        table.add_column(title, justify="left" if title == "app" else "right")
+    for app in snapshot.apps:
+        energy = app.totals
+        parts = (energy.load_wh, energy.solar_to_load_wh, energy.battery_to_load_wh, energy.grid_to_load_wh)
+        table.add_row(
+            app.app,
+            *(quantity(part, "Wh") for part in parts),
+            share_of(energy.grid_to_load_wh, energy.load_wh),
+            quantity(app.carbon.total_g, "g"),
+            f"{app.progress.work_done:g}" if app.progress.work_done else "–",
+        )
     console = Console()
-    console.print(totals_table(snapshot, console.width))
+    console.print(table)
+    console.print(
+        f"meters and flows differ by {snapshot.residual_wh:.1g} Wh · late ticks {snapshot.late_ticks} · gaps {snapshot.gaps}"
+    )

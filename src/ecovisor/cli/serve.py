@@ -84,13 +84,13 @@ def announce(site: LiveSite) -> None:
 async def run_until_told(site: LiveSite, reload: Callable[[], Awaitable[None]] | None = None) -> None:
     """Tick until SIGINT or SIGTERM; SIGHUP reloads."""
     loop = asyncio.get_running_loop()
-    tasks: set[asyncio.Task[None]] = set()
+    reloads: set[asyncio.Future[None]] = set()
 
     def again() -> None:
         if reload is not None:
             task = asyncio.ensure_future(reload())
-            tasks.add(task)  # type: ignore[arg-type]
-            task.add_done_callback(tasks.discard)  # type: ignore[arg-type]
+            reloads.add(task)
+            task.add_done_callback(reloads.discard)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, site.stop)

@@ -100,6 +100,7 @@ class Ecovisor:
         signals: carbon intensity, price and traces.
         environment: what an app's containers are told of the ecovisor.
         specification: makes an app that the operator adds.
+        failed_policies: where the loop puts what policies raised.
     """
 
     def __init__(
@@ -117,12 +118,14 @@ class Ecovisor:
         signals: SiteSignals,
         environment: Callable[[str], Mapping[str, str]],
         specification: Callable[[wire.AddApp], AppSpec],
+        failed_policies: list[PolicyError],
     ) -> None:
         self.settings = settings
         self.late_ticks = self.gaps = 0
         self._site, self._tap, self._loop, self._clock, self._ledger = site, tap, loop, clock, ledger
         self._platform, self._plant, self._node_meter, self._signals = platform, plant, node_meter, signals
         self._specification = specification
+        self._failed_policies = failed_policies
         self._tick_wall_s = settings.tick_s / clock.compression
         self._window_s = min(self._tick_wall_s / 10.0, WINDOW_S)
         self._meter = ContainerMeter(site.physical.server, self._cores_of)
@@ -475,6 +478,7 @@ class Ecovisor:
                 await asyncio.to_thread(self._loop.wake)
             except PolicyError as error:
                 self._tell(SITE_APP, "workload_error", str(error))
+            self._tell_failed_policies()
             frozen = self._snapshots.freeze(self._moment())
             tick = self._tick
         if batch is None or told is None:
@@ -584,10 +588,12 @@ class Ecovisor:
     def _tell(self, app: str, kind: str, detail: str) -> None:
         self._tap.write_event(Event(self._site.now.now_s, app, kind, detail))
 
-    def policy_failed(self, error: PolicyError) -> None:
-        """A policy within this process raised: the app keeps its settings, the others go on."""
-        log.warning("%s", error)
-        self._tell(error.app, "policy_error", str(error))
+    def _tell_failed_policies(self) -> None:
+        """Policies within this process that raised: their apps keep their settings, the others go on."""
+        for error in self._failed_policies:
+            log.warning("%s", error)
+            self._tell(error.app, "policy_error", str(error))
+        self._failed_policies.clear()
 
     def _observe_budgets(self) -> None:
         for index, name in enumerate(self._site.app_names):
@@ -688,7 +694,7 @@ class Ecovisor:
             spent_g=carbon_g - budget.spent_before_g,
             remaining_g=budget.remaining_g(carbon_g),
             exhausted_s=budget.exhausted_s(carbon_g, energy.now_s),
-            enforced=self.settings.enforce_budgets,
+            enforced=self._site.now.enforcing,
         )
 
     # -- Backend: what apps know
@@ -898,6 +904,14 @@ class Ecovisor:
     def allowed_webhooks(self, app: str) -> Sequence[str]:
         """See `Backend`."""
         return self._apps[app].webhook_allow if app in self._apps else ()
+
+    def allow_webhooks(self, app: str, targets: Sequence[str]) -> None:
+        """Change where an app's callbacks may go."""
+        self._apps[app] = replace(self._apps[app], webhook_allow=tuple(targets))
+
+    def enforce_budgets(self, enforcing: bool) -> None:
+        """Whether carbon budgets and rates limit the apps from the next tick on."""
+        self._site.now.enforcing = enforcing
 
     def ready(self) -> Sequence[str]:
         """See `Backend`."""

@@ -115,4 +115,3 @@ class EventLog:
             told = [one for tick in self._ticks if tick.tick >= position[0] for one in tick.notifications(app, position)]
             return told[:limit]
         return list(await asyncio.to_thread(self._from_ledger, app, after, min(limit, _FROM_LEDGER)))
-
