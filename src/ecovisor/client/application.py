@@ -180,8 +180,9 @@ class AsyncApp(Energy):
         return event
 
     async def _current(self) -> Event:
+        """The event that told the newest tick: its id is that of the tick before, which was recorded with it."""
         now = await self.refresh()
-        return Event(id=f"{now.tick}.0", kind=TICK, app=now.app, tick=now.tick, time=now.time, wall_time=now.wall_time)
+        return Event(id=f"{now.tick - 1}.0", kind=TICK, app=now.app, tick=now.tick, time=now.time, wall_time=now.wall_time)
 
     @contextmanager
     def _standing_still(self) -> Iterator[None]:

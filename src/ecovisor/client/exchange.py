@@ -73,13 +73,14 @@ class Exchange:
         return self._value(ENERGY, answer), answer.headers.get("etag", "")
 
     async def events(self, after: str) -> Incoming:
-        """The stream of events later than an id.
+        """The stream of events later than an id; empty: from now on.
 
         Raises:
             EcovisorError: the server does not answer, or says what is wrong.
         """
         self._must_be_open()
-        stream = await self.transport.open(EVENTS.path, self._headers | {"accept": _STREAM, "last-event-id": after})
+        headers = self._headers | {"accept": _STREAM} | ({"last-event-id": after} if after else {})
+        stream = await self.transport.open(EVENTS.path, headers)
         media = stream.headers.get("content-type", "").partition(";")[0].strip().lower()
         if stream.status == 200 and media == _STREAM:
             return stream

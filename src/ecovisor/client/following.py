@@ -19,12 +19,13 @@ from ecovisor.client.transport import Dropped, Incoming
 from ecovisor.model.errors import Unavailable
 
 TICK, MISSED = "tick", "missed"
+_NOWHERE = (-1, 0)
 
 
 class Event(wire.Notification, kw_only=True, frozen=True):
     """What happened; `tick` is the kind of a tick's own event.
 
-    The kind `missed` is the client's: ticks of which the server, after an interruption, tells no more; ``tick`` is the first of them.
+    The kind `missed` is the client's own: ticks that the server, after an interruption, no longer tells of; ``tick`` is the first.
     """
 
     late: bool = False
@@ -40,7 +41,7 @@ class Following:
     Args:
         exchange: the server.
         patience: how it comes back.
-        current: the event of the newest published tick, asked for whenever the stream is opened.
+        current: the event of the newest published tick, asked for whenever the stream has been opened.
     """
 
     def __init__(self, exchange: Exchange, patience: Patience, current: Callable[[], Awaitable[Event]]) -> None:
@@ -48,7 +49,8 @@ class Following:
         self._patience = patience
         self._current = current
         self._waiting: deque[Event] = deque()
-        self._position: tuple[int, int] | None = None
+        self._tick: int | None = None  # the last that was told
+        self._position = _NOWHERE  # the last event's id
         self._stream: Incoming | None = None
         self._parser = Parser()
 
@@ -73,15 +75,12 @@ class Following:
 
     async def _receive(self) -> None:
         """Take what comes next: events, or only a sign of life."""
-        if self._stream is None:
-            current = await self._current()
-            if self._position is None or current.tick < self._position[0]:  # at first, or the site began anew
-                self._position = (current.tick, 0)
-                self._waiting.append(current)
-                return
-            self._stream = await self._exchange.events("{}.{}".format(*self._position))
-            self._parser = Parser()
         try:
+            if self._stream is None:
+                self._parser = Parser()
+                self._stream = await self._exchange.events(_text(self._position))
+                await self._begin()
+                return
             chunk = await self._stream.read()
             if not chunk:
                 raise Dropped("the stream of events ended")
@@ -91,22 +90,54 @@ class Following:
             await self.leave()
             raise
 
+    async def _begin(self) -> None:
+        """The stream is open; where nothing is known to go on from, begin with the present tick.
+
+        What is told from now on waits in the stream, so no tick is lost between the two.
+        """
+        current = await self._current()
+        if self._tick is not None and current.tick < self._tick:  # the site began anew: open the stream at its beginning
+            self._tick, self._position = None, _NOWHERE
+            await self.leave()
+        elif self._position == _NOWHERE:
+            self._position = _parsed(current.id)
+            self._take_tick(current)
+
     def _take(self, message: Message) -> None:
         try:
             event = _decode(message.data)
-            tick, number = (int(part) for part in event.id.split("."))
+            position = _parsed(event.id)
         except (msgspec.MsgspecError, ValueError) as error:
             raise Unavailable(f"the stream of events has something that is no event: {message.data[:80]!r}") from error
-        if self._position is not None:
-            if (tick, number) <= self._position:
+        if position <= self._position:
+            return
+        self._position = position
+        if event.kind == TICK:
+            self._take_tick(event)
+        else:
+            self._waiting.append(event)
+
+    def _take_tick(self, event: Event) -> None:
+        if self._tick is not None:
+            if event.tick <= self._tick:
                 return
-            first = self._position[0] + 1
-            if event.kind == TICK and event.tick > first:
-                self._waiting.append(_missed(first, event))
-        self._position = (tick, number)
+            if event.tick > self._tick + 1:
+                self._waiting.append(_missed(self._tick + 1, event))
+        self._tick = event.tick
         self._waiting.append(event)
+
+
+def _parsed(event_id: str) -> tuple[int, int]:
+    tick, number = event_id.split(".")
+    return int(tick), int(number)
+
+
+def _text(position: tuple[int, int]) -> str:
+    """As `Last-Event-ID`; empty before the first event of a site."""
+    tick, number = position
+    return f"{tick}.{number}" if tick >= 0 else ""
 
 
 def _missed(first: int, found: Event) -> Event:
     detail = f"ticks {first} to {found.tick - 1} were not told"
-    return msgspec.structs.replace(found, id=f"{first}.0", kind=MISSED, tick=first, detail=detail, late=True)
+    return msgspec.structs.replace(found, kind=MISSED, tick=first, detail=detail, late=True)

@@ -32,23 +32,22 @@ class Patience:
     first_delay_s: float = 0.2
     """Before the first attempt to come back. [s]"""
     longest_delay_s: float = 15.0
-    """Between two attempts. [s]"""
+    """Between two attempts, before chance makes it longer. [s]"""
     give_up_s: float = INFINITY
     """Without any contact, until the loss is raised as `Unavailable`; infinite: never. [s]"""
 
     def delay_s(self, failures: int, chance: float, wanted_s: float = 0.0) -> float:
-        """How long to wait after so many failures in a row: doubled each time, and by chance up to half shorter. [s]
+        """How long to wait after so many failures in a row: doubled each time, and by chance up to half longer. [s]
 
         Chance keeps the clients of a server that restarts from coming back all at once.
 
         Args:
             failures: attempts that failed, at least 1.
             chance: in [0, 1).
-            wanted_s: what the server asked for; never less than that, up to the longest delay. [s]
+            wanted_s: the least that the server asked for; heeded up to the longest delay. [s]
         """
         doubled_s = self.first_delay_s * 2.0 ** min(failures - 1, 60)
-        delay_s = min(doubled_s, self.longest_delay_s) * (1.0 - 0.5 * chance)
-        return max(delay_s, min(wanted_s, self.longest_delay_s))
+        return min(max(doubled_s, wanted_s), self.longest_delay_s) * (1.0 + 0.5 * chance)
 
 
 async def persist(
