@@ -158,6 +158,13 @@ def test_the_platforms_answer_here_is_tried_and_nothing_of_it_is_left(tmp_path: 
     assert alone is caps or alone.remedy
 
 
+def test_a_system_without_unix_users_runs_no_containers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ecovisor.adapters.platforms.process.platform", None)
+    (finding,) = containers.probe_platform(tmp_path)
+    assert told(finding).startswith("missing: containers as processes do not work on this system")
+    assert told(finding).endswith("BLOCKS")
+
+
 def test_other_users_are_let_in_by_every_folder_or_the_closed_one_is_named(tmp_path: Path) -> None:
     inner = tmp_path / "open" / "closed" / "open"
     inner.mkdir(parents=True)

@@ -74,6 +74,7 @@ def calibrate(
         measured = _from_ladder(root, rungs, hold, psys=psys, cores=cores)
         if save is not None:
             _save(save, measured.samples)
+        _refuse_a_busy_machine(measured.samples)
     fit = fit_power_curve(measured.samples, points)
     measured.notes += _notes(fit)
     if plot is not None:
@@ -146,6 +147,19 @@ def _from_ladder(root: Path, rungs: int, hold: str, *, psys: bool, cores: float 
     meter, samples = asyncio.run(run())
     notes = [f"meter: {meter}", "RAPL sees processors and memory, not disks, fans and the power supply's losses"]
     return _Measured("a ladder of loads on this machine", samples, cores or float(os.cpu_count() or 1), notes)
+
+
+def _refuse_a_busy_machine(samples: Sequence[PowerSample]) -> None:
+    from ecovisor.library.calibration import LEAST_SPAN_RATIO
+    from ecovisor.model.errors import InputError
+
+    loads = [sample.load_ratio for sample in samples]
+    if max(loads) - min(loads) < LEAST_SPAN_RATIO:
+        raise InputError(
+            "calibrate",
+            f"other work kept this machine at {min(loads):.0%} load or more, even on the idle rung",
+            "repeat it when idle",
+        )
 
 
 @contextmanager

@@ -307,6 +307,28 @@ def test_a_failing_driver_is_unavailable(tree: Tree, number: int, said: str, mon
     assert read(meter).epoch == first.epoch
 
 
+def test_a_range_that_may_not_be_read_is_unavailable(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    zone = tree.add("intel-rapl:0", "package-0")
+    whole = Path.read_text
+
+    def failing(path: Path, *arguments: str) -> str:
+        if path.name == "max_energy_range_uj":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return whole(path, *arguments)
+
+    monkeypatch.setattr(Path, "read_text", failing)
+    meter = meter_of(tree)
+    said = f"package-0 (intel-rapl:0): {zone.folder / 'max_energy_range_uj'} may not be read by this user; as root: 'chgrp GROUP"
+    assert meter.describe().startswith(f"not available: {said}")
+    assert said in unavailable(meter)
+
+
+def test_a_zone_without_a_name_is_none_of_ours(tree: Tree) -> None:
+    (tree.add("intel-rapl:0", "package-0").folder / "name").unlink()
+    (tree.add("intel-rapl:1", "package-1").folder / "name").write_bytes(b"\xff")
+    assert "has no RAPL domain of a package" in not_available(meter_of(tree))
+
+
 def test_without_permission_the_remedy_is_a_command() -> None:
     """As the kernel leaves it since 2020: the counter may be read by root only."""
     with tempfile.TemporaryDirectory() as folder:

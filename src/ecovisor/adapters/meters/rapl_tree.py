@@ -138,5 +138,5 @@ def _remedy(error: OSError, path: Path) -> str:
         files = path.parent.parent / f"{path.parent.name.partition(':')[0]}*" / "*energy*_uj"
         return f"as root: 'chgrp GROUP {files} && chmod g+r {files}' with a group of this user's, or run as root"
     if error.errno == errno.ENOENT:
-        return "load the driver again (modprobe intel_rapl_msr) and restart the server"
+        return "load the driver again (modprobe intel_rapl_msr)"
     return "see the kernel's log"
