@@ -11,6 +11,9 @@ from pathlib import Path
 from ecovisor.adapters.stores.ledger import Batch, Ledger
 from ecovisor.ports import Block, Event
 
+#: A file system in memory, where there is one.
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+
 #: 2021-03-01T00:00Z, a Monday.
 START_S = 1_614_556_800.0
 POWERS = (
@@ -74,14 +77,7 @@ class Made:
         columns = {name: [row.values[name] for row in self.rows] for name in FLOW_COLUMNS}
         apps, qualities = [row.app for row in self.rows], [row.quality for row in self.rows]
         found = [
-            Block(
-                "flows",
-                [self.start_s],
-                {"app": [row.app for row in self.rows]},
-                columns,
-                {},
-                {"quality": [r.quality for r in self.rows]},
-            ),
+            Block("flows", [self.start_s], {"app": apps}, columns, {}, {"quality": qualities}),
             Block("site", [self.start_s], {}, {"dt_s": [self.dt_s], "import_w": [sum(columns["grid_to_load_w"])]}, {}),
         ]
         kept = [(row, name, values) for row in self.rows for name, values in row.containers.items()]

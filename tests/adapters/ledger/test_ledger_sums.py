@@ -45,7 +45,7 @@ def near(found: float | None, expected: float, size: float | None = None) -> boo
 
 @contextmanager
 def a_ledger(ticks: list[Made], timezone: str = "UTC") -> Iterator[Ledger]:
-    with tempfile.TemporaryDirectory() as folder, Ledger.open(Path(folder), timezone=timezone) as ledger:
+    with tempfile.TemporaryDirectory(dir=made.MEMORY) as folder, Ledger.open(Path(folder), timezone=timezone) as ledger:
         made.fill(ledger, ticks)
         yield ledger
 
@@ -231,20 +231,20 @@ def answers(ledger: Ledger, edges: list[float]) -> list[object]:
     ] + [ledger.usage_of_all(edges[0], edges[-1]), ledger.sums(edges)]
 
 
-@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Kolkata"])
 def test_letting_go_of_ticks_leaves_the_sums_of_hours_to_the_last_bit(zone: str) -> None:
-    ticks = days_of(zone, 5)
+    ticks = days_of(zone, 4)
     with a_ledger(ticks, zone) as ledger:
         hours = ledger_hours(ticks, zone)
         before = answers(ledger, hours), answers(ledger, [hours[3], hours[50], hours[-20]])
         pruned = ledger.prune(ticks_before_s=ticks[-1].end_s - 86_400.0)
-        assert pruned.ticks > 150
+        assert pruned.ticks > 100
         assert pruned.hours == 0
         assert (answers(ledger, hours), answers(ledger, [hours[3], hours[50], hours[-20]])) == before
         assert len(list(ledger.blocks("flows"))) == len(ticks) - pruned.ticks
 
 
-@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Kolkata"])
 def test_letting_go_of_hours_leaves_the_sums_of_days_to_the_last_bit(zone: str) -> None:
     ticks = days_of(zone, 6)
     with a_ledger(ticks, zone) as ledger:
