@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from ecovisor.cli import bench, calibrate, check, data, demo, doctor, init, serve, simulate
+from ecovisor.cli import bench, calibrate, check, data, demo, doctor, init, serve, simulate, status, top
 from ecovisor.model.errors import EcovisorError
 
 INTERRUPTED = 130
@@ -32,6 +32,8 @@ app = typer.Typer(
 )
 app.command()(demo.demo)
 app.command()(serve.serve)
+app.command()(status.status)
+app.command()(top.top)
 app.command()(simulate.simulate)
 app.command()(init.init)
 app.command()(check.check)

@@ -49,6 +49,11 @@ def share_of(part: float, whole: float) -> str:
     return f"{100 * part / whole:.0f} %" if whole > 0 else _NOTHING
 
 
+def age(span_s: float) -> str:
+    """A span of time, to a tenth of a second while it is short."""
+    return human_duration(round(span_s, 1) if span_s < 60 else span_s)
+
+
 def plain(text: str, most: int = _MOST_TEXT) -> str:
     """What somebody else named, on one line and without control characters, cut to ``most`` characters."""
     shown = "".join(c if c.isprintable() else "�" for c in text)
@@ -97,13 +102,13 @@ def warnings(snapshot: wire.SiteSnapshot | wire.Snapshot) -> list[str]:
     sources = snapshot.sources if isinstance(snapshot, wire.SiteSnapshot) else snapshot.stale
     apps = snapshot.apps if isinstance(snapshot, wire.SiteSnapshot) else [snapshot]
     told = [
-        f"{plain(source.name)} {source.quality} for {_age(source.age_s)}: {plain(source.detail, 80)}".removesuffix(": ")
+        f"{plain(source.name)} {source.quality} for {age(source.age_s)}: {plain(source.detail, 80)}".removesuffix(": ")
         for source in sources
         if source.quality in {"stale", "missing"}
     ]
     last_dt_s = max((app.last_dt_s for app in apps), default=snapshot.tick_s)
     if last_dt_s > 1.01 * snapshot.tick_s:
-        told.append(f"the last tick took {_age(last_dt_s)} instead of {_age(snapshot.tick_s)}")
+        told.append(f"the last tick took {age(last_dt_s)} instead of {age(snapshot.tick_s)}")
     failed = sum(container.state == "failed" for app in apps for container in app.containers)
     if failed:
         told.append(f"{failed} container(s) failed")
@@ -111,7 +116,7 @@ def warnings(snapshot: wire.SiteSnapshot | wire.Snapshot) -> list[str]:
 
 
 def headline(snapshot: wire.SiteSnapshot | wire.Snapshot, width: int, note: str = "") -> Text:
-    """Where and when, how many ticks were late or missed, and a note."""
+    """Where and when, how many ticks were late or missed, and a note (which keys there are)."""
     name = snapshot.site if isinstance(snapshot, wire.SiteSnapshot) else snapshot.app
     line = Text(plain(name), style="bold")
     line.append(f"  tick {snapshot.tick:,}  {_local(snapshot.now_s, snapshot.timezone)}", style="none")
@@ -123,7 +128,7 @@ def headline(snapshot: wire.SiteSnapshot | wire.Snapshot, width: int, note: str 
         line.append(f"  late {snapshot.late_ticks}", style="yellow" if snapshot.late_ticks else _DIM)
         line.append(f"  gaps {snapshot.gaps}", style="yellow" if snapshot.gaps else _DIM)
     if note:
-        line.append(f"  {note}", style=_ALARM)
+        line.append(f"  {note}", style=_DIM)
     return line
 
 
@@ -252,7 +257,13 @@ def containers_table(apps: Sequence[wire.Snapshot], width: int, most_rows: int |
 
 
 def render(
-    snapshot: wire.SiteSnapshot | wire.Snapshot, width: int, *, height: int | None = None, sort: str = "power", note: str = ""
+    snapshot: wire.SiteSnapshot | wire.Snapshot,
+    width: int,
+    *,
+    height: int | None = None,
+    sort: str = "power",
+    note: str = "",
+    alarm: str = "",
 ) -> Group:
     """A snapshot as lines and tables for a screen of ``width`` columns.
 
@@ -261,7 +272,8 @@ def render(
         width: columns of the screen.
         height: lines of the screen; None: as many as it takes.
         sort: one of `SORTS`.
-        note: what to say, in red, beside the time (that the connection is lost, and since when).
+        note: what to say beside the time (which keys there are).
+        alarm: what to say in red, on a line of its own (that the connection is lost, and since when).
     """
     site = isinstance(snapshot, wire.SiteSnapshot)
     apps = sorted_apps(snapshot.apps if isinstance(snapshot, wire.SiteSnapshot) else [snapshot], sort)
@@ -269,6 +281,7 @@ def render(
     lines: list[RenderableType] = [headline(snapshot, width, note)]
     if isinstance(snapshot, wire.SiteSnapshot):
         lines.append(site_line(snapshot, width))
+    lines += [Text(f"! {one}", style=_ALARM) for one in [alarm] if one]
     lines += [Text(f"! {warning}", style="yellow") for warning in told]
     room = None if height is None else max(height - len(lines) - 3, 1)
     shown = apps if room is None or len(apps) <= room else [*apps[: room - 1], apps[-1]] if site else apps[:room]
@@ -335,7 +348,3 @@ def _local(now_s: float, zone: str) -> str:
         return f"{datetime.fromtimestamp(now_s, ZoneInfo(zone)):%a %d %b %Y %H:%M:%S %Z}"
     except (ZoneInfoNotFoundError, ValueError):
         return f"{datetime.fromtimestamp(now_s, ZoneInfo('UTC')):%a %d %b %Y %H:%M:%S} UTC"
-
-
-def _age(span_s: float) -> str:
-    return human_duration(round(span_s, 1) if span_s < 60 else span_s)
