@@ -286,6 +286,9 @@ class Serving(_Group, kw_only=True, frozen=True):
     """What runs containers: `process` (process groups, capped), or `simulated` (none are started; their load is made up)."""
     cap_mechanism: Literal["auto", "cgroup-v2", "cgroup-v1", "duty-cycle"] = "auto"
     """How containers' CPU time is capped. Default: cgroups where they can be written, else by stopping and continuing them."""
+    separate_users: bool = True
+    """Run each app's containers under an unprivileged user of its own, where the server is root; false: as the server's user, so that
+    containers can read and stop each other's."""
     meters: list[str] = msgspec.field(default_factory=lambda: ["powercap"])
     """Meters of the node's power, the first that works: `powercap`, or a plug-in (an entry point's name or `file.py:Name`). Without
     any it is modelled from CPU time and `[site.server]`."""

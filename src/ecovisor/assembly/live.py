@@ -28,6 +28,7 @@ from ecovisor.adapters.devices.plant_process import PlantProcess, launch_plant
 from ecovisor.adapters.devices.plant_protocol import PlantConfig
 from ecovisor.adapters.meters import choose_meter
 from ecovisor.adapters.platforms.process.platform import ProcessPlatform
+from ecovisor.adapters.platforms.process.users import DEFAULT_UIDS
 from ecovisor.adapters.platforms.simulated import SimulatedPlatform
 from ecovisor.adapters.scenario_checks import live_interval_of
 from ecovisor.adapters.signals.live import LiveSignal, plant_series
@@ -320,7 +321,9 @@ async def _plant_and_clock(
 def _platform(serving: Serving, state_dir: Path, clock: Clock) -> Platform:
     if serving.platform == "simulated":
         return SimulatedPlatform(clock)
-    return ProcessPlatform(state_dir / "containers", mechanism=serving.cap_mechanism)
+    return ProcessPlatform(
+        state_dir / "containers", mechanism=serving.cap_mechanism, uids=DEFAULT_UIDS if serving.separate_users else None
+    )
 
 
 async def _meter(serving: Serving) -> tuple[NodeMeter | None, list[str]]:

@@ -64,6 +64,11 @@ def demo(
 
     log_to(sys.stderr, logging.ERROR)
     with _state_dir(state) as folder:
+        if not _others_can_run_python():
+            print(
+                f"note: no isolation: {sys.executable} is closed to other users, so all containers run as this one", file=sys.stderr
+            )
+            settings = ["server.separate_users=false", *(settings or [])]
         overrides = [f"server.state_dir={folder}", f"server.listen=127.0.0.1:{port}", *(settings or [])]
         scenario, base = load_scenario(str(SITE), overrides)
         run(lambda: _session(scenario, base, ticks=ticks, json=json, dark_from=dark_from))
@@ -193,6 +198,14 @@ async def _policy_process(site: LiveSite) -> AsyncIterator[None]:
         except TimeoutError:
             process.kill()
             await process.wait()
+
+
+def _others_can_run_python() -> bool:
+    """Whether a user of its own could run this Python with this package: every folder on the way lets others pass."""
+    for path in (Path(sys.executable), Path(sys.executable).resolve(), Path(__file__)):
+        if any(not folder.stat().st_mode & 0o001 for folder in path.absolute().parents):
+            return False
+    return True
 
 
 @contextlib.contextmanager

@@ -83,7 +83,8 @@ class _Baseline:
 
     reading: PlantReading
     totals: VirtualTotals
-    load_wh: float
+    unseen_wh: float
+    """Solar energy that the meters had collected since it was read for the tick."""
 
 
 class Ecovisor:
@@ -419,11 +420,11 @@ class Ecovisor:
         if reading is None:
             return
         self._show_physical(reading, dt_s)
+        unseen_wh = 0.0 if sensed.plant is None else reading.solar_wh - sensed.plant.solar_wh
         if baseline is None or baseline.reading.epoch != reading.epoch:
-            self._baseline = _Baseline(reading, totals, memory.get("load_total_wh"))
+            self._baseline = _Baseline(reading, totals, unseen_wh)
             return
-        sensed_solar_wh = sensed.plant.solar_wh if sensed.plant is not None else reading.solar_wh
-        difference_wh = residual_wh(baseline.reading, baseline.totals, reading, totals) + (reading.solar_wh - sensed_solar_wh)
+        difference_wh = residual_wh(baseline.reading, baseline.totals, reading, totals) + unseen_wh - baseline.unseen_wh
         self._residual_wh = max(self._residual_wh, abs(difference_wh))
 
     def _show_physical(self, reading: PlantReading, dt_s: float) -> None:
