@@ -16,13 +16,17 @@ PERIOD_S = 0.1
 AIM_RATIO = 0.98
 
 #: Of what was left over in a period, so much of a period's allowance may be used later. [1]
-CARRIED_RATIO = 0.1
+CARRIED_RATIO = 0.25
 
 #: What was used too much is forgotten beyond the allowance of this time: nothing stands still for long. [s]
 LONGEST_DEBT_S = 1.0
 
-#: An idle process that becomes busy is noticed within this time, when its allowance is smaller. [s]
-_POLL_S = 0.01
+#: Processes that become busy are noticed within this time, when their allowance is smaller: if they were busy lately, and if not. [s]
+_POLL_S = 0.005
+_IDLE_POLL_S = 0.01
+
+#: Busy is what uses more. [cores]
+_BUSY_CORES = 0.05
 
 #: How much a kernel may be behind with the CPU time of a process that is running: a tick of its clock, at most. [s]
 _STALE_S = 0.01
@@ -45,7 +49,7 @@ class Throttle:
 
     __slots__ = (
         "_allowance_s", "_assumed_s", "_ceiling_s", "_cpus", "_last_s", "_more_s", "_phase_ratio", "_ran_s", "_rate_cores", "_rates",
-        "_start_s", "_used_at_start_s", "limit_cores", "running",
+        "_start_s", "_told_s", "_used_at_start_s", "limit_cores", "running",
     )  # fmt: skip
 
     def __init__(self, limit_cores: float, cpus: int, phase_ratio: float = 0.0) -> None:
@@ -59,7 +63,7 @@ class Throttle:
         self._rates: list[float] = []
         self._rate_cores = 1.0
         self._ceiling_s = self._last_s = self._ran_s = 0.0
-        self._used_at_start_s = self._assumed_s = 0.0
+        self._used_at_start_s = self._assumed_s = self._told_s = 0.0
 
     def change(self, limit_cores: float) -> None:
         """Set another limit; it governs from the next step on, which is due now."""
@@ -91,8 +95,10 @@ class Throttle:
         elif self.running:
             elapsed_s = now_s - self._last_s
             self._ran_s += elapsed_s
+            if elapsed_s > 0.0:
+                self._rate_cores = max(self._rate_cores, min((used_s - self._told_s) / elapsed_s, fastest_cores))
             self._assumed_s = max(used_s, min(self._assumed_s + self._rate_cores * elapsed_s, used_s + _STALE_S * fastest_cores))
-        self._last_s = now_s
+        self._last_s, self._told_s = now_s, used_s
         end_s = self._start_s + PERIOD_S
         if self._more_s != 0.0:  # the limit was changed: what it allows more or less for the rest of this period
             self._ceiling_s += self._more_s * (end_s - now_s) / PERIOD_S
@@ -103,7 +109,8 @@ class Throttle:
             return False, end_s
         # No use is faster than one core for each thread; by what was seen lately it takes longer, but not unwatched.
         earliest_s, expected_s = left_s / fastest_cores, left_s / self._rate_cores
-        return True, min(end_s, now_s + max(min(expected_s, max(earliest_s, _POLL_S)), _SLIVER_S))
+        poll_s = _POLL_S if self._rate_cores > _BUSY_CORES else _IDLE_POLL_S
+        return True, min(end_s, now_s + max(min(expected_s, max(earliest_s, poll_s)), _SLIVER_S))
 
     def _begin(self, now_s: float, used_s: float, fastest_cores: float) -> None:
         """The first period, of which a part has passed."""
@@ -119,7 +126,7 @@ class Throttle:
             self._ran_s += now_s - self._last_s
         if self._ran_s > 0.0:
             self._rates = [*self._rates, (used_s - self._used_at_start_s) / self._ran_s][-_REMEMBERED:]
-            self._rate_cores = min(max(*self._rates, 0.05), fastest_cores)
+            self._rate_cores = min(max(*self._rates, _BUSY_CORES), fastest_cores)
         self._more_s = 0.0
         passed = int((now_s - self._start_s) / PERIOD_S)
         self._start_s += passed * PERIOD_S

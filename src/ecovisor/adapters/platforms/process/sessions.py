@@ -21,9 +21,12 @@ SMALLEST_CORES = 0.01
 #: `/proc` counts the time of ended children in ticks, user and system apart: so much may be missing for each process. [s]
 _ROUNDING_S = 0.02
 
-#: The children of a process with more threads than this are looked for in every tenth round only.
-_MANY_THREADS = 8
+#: New processes are looked for in every period at first, then in every fifth: they are stopped with their group even before they are
+#: found, and what they used until then is counted when they are.
+_FIRST_PERIODS = 10
+_EVERY_PERIODS = 5
 
+#: A group that grows while it is stopped is stopped again, so often.
 _ROUNDS = 20
 
 
@@ -49,7 +52,7 @@ class Session:
         self._ended_s = spent_s
         self._seen_s = spent_s
         self._newest = b""
-        self._round = 0
+        self._periods = 0
         self._throttle: Throttle | None = None
         self._frozen = False
         self._stopped = found
@@ -80,14 +83,12 @@ class Session:
         self._refresh()
         return [pid for pid, member in self._members.items() if member.stat.state not in "ZX"]
 
-    def _refresh(self) -> bool:
-        """Look again at every process; whether there are new ones."""
-        self._round += 1
+    def _refresh(self, *, discover: bool = True) -> bool:
+        """Look again at every process, and for new ones; whether there are any."""
         for pid in [pid for pid, member in self._members.items() if not member.refresh()]:
             self._members.pop(pid).close()
-        newest = newest_pid()
         found = False
-        if newest != self._newest:
+        if discover and self._newest != (newest := newest_pid()):
             self._newest = newest
             found = self._discover()
         used_s = self._sum_s()
@@ -99,7 +100,7 @@ class Session:
 
     def _discover(self) -> bool:
         count = len(self._members)
-        waiting = [pid for pid, member in self._members.items() if self._round % 10 == 0 or member.stat.threads <= _MANY_THREADS]
+        waiting = list(self._members)
         while waiting:
             for child in children(waiting.pop()):
                 if child not in self._members:
@@ -142,7 +143,10 @@ class Session:
         throttle = self._throttle
         if throttle is None or self._frozen:
             return None
-        grown = throttle.begins(now_s) and self._refresh()
+        grown = False
+        if throttle.begins(now_s):
+            self._periods += 1
+            grown = self._refresh(discover=self._periods <= _FIRST_PERIODS or self._periods % _EVERY_PERIODS == 0)
         used_s = max(self._seen_s, self._sum_s())
         threads = sum(member.stat.threads for member in self._members.values())
         runs, again_s = throttle.step(now_s, used_s, threads)
