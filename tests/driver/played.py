@@ -22,6 +22,7 @@ from ecovisor.live.events import Tap
 from ecovisor.live.grants import Efficiencies
 from ecovisor.live.settings import LiveApp, LiveSettings
 from ecovisor.live.signals import SiteSignals
+from ecovisor.live.ticking import Ticker
 from ecovisor.model.errors import PolicyError
 from ecovisor.model.series import Quality
 from ecovisor.policies.carbon_agnostic import CarbonAgnostic
@@ -204,7 +205,7 @@ class Played:
             )
         self.site = site
         failed: list[PolicyError] = []
-        self.ecovisor = Ecovisor(
+        self.ticker = Ticker(
             site=site,
             tap=self.tap,
             loop=Loop(site, policies_in_python=True, on_error=failed.append),
@@ -234,7 +235,11 @@ class Played:
             node_meter=meter,
             signals=SiteSignals({"carbon": self.carbon}),
             environment=lambda _: {},
-            specification=lambda request: AppSpec(
+            failed_policies=failed,
+        )
+        self.ecovisor = Ecovisor(
+            self.ticker,
+            lambda request: AppSpec(
                 name=request.name,
                 shares=AppShares(
                     request.shares.grid, request.shares.solar, request.shares.battery_energy, request.shares.battery_power
@@ -242,7 +247,6 @@ class Played:
                 workload=Metered(),
                 containers=0,
             ),
-            failed_policies=failed,
         )
         self._task: asyncio.Task[None] | None = None
 
@@ -280,11 +284,11 @@ class Played:
                 self._task.result()
                 return
             waits = self.clock.site_s() < self.clock.next_wake_s() < math.inf
-            published = self.ecovisor.tick == self.ecovisor._tick and self.ecovisor._recording.waiting == 0
+            published = self.ecovisor.tick == self.ticker.tick and self.ticker.recording.waiting == 0
             quiet = quiet + 1 if waits and published else 0
             if quiet >= 3:
                 return
-        raise AssertionError(f"the site did not come to rest; the ledger: {self.ecovisor._recording.failure}")
+        raise AssertionError(f"the site did not come to rest; the ledger: {self.ticker.recording.failure}")
 
     async def close(self) -> None:
         """End in order."""

@@ -49,6 +49,7 @@ from ecovisor.live.grants import Efficiencies
 from ecovisor.live.settings import LiveApp, LiveSettings
 from ecovisor.live.signals import Signal as LiveSignalPort
 from ecovisor.live.signals import SiteSignals
+from ecovisor.live.ticking import Ticker
 from ecovisor.model.errors import PolicyError, Refused, SettingsError
 from ecovisor.model.series import Series
 from ecovisor.model.units import duration_s
@@ -167,7 +168,7 @@ async def _open(scenario: Scenario, serving: Serving, folder: Path, state_dir: P
     site = _site(scenario, folder, tap, live_signals, clock, tick_s, sun)
     failed: list[PolicyError] = []
     loop = Loop(site, policies_in_python=True, on_error=failed.append)
-    ecovisor = Ecovisor(
+    ticker = Ticker(
         site=site,
         tap=tap,
         loop=loop,
@@ -182,9 +183,9 @@ async def _open(scenario: Scenario, serving: Serving, folder: Path, state_dir: P
             [name for name in live_signals if name not in ("carbon", "solar", "price")],
         ),
         environment=environment,
-        specification=lambda request: _added(request, serving),
         failed_policies=failed,
     )
+    ecovisor = Ecovisor(ticker, lambda request: _added(request, serving))
     tokens = Tokens(ledger.registry, clock.wall_s)
     await asyncio.to_thread(tokens.load)
     new_tokens = await asyncio.to_thread(_issue_missing, tokens)

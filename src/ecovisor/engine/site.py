@@ -99,6 +99,12 @@ class Site(Arrangement):
             total_wh += level_wh * group.spec.count
         self.memory.set("above_line_wh", total_wh)
 
+    def restart(self, start_s: float) -> None:
+        """Before the first tick: it begins then. [s since the epoch]"""
+        self.start_s = self.now.start_s = start_s
+        self.memory.set("start_s", start_s)
+        self.recorder.history.restart(start_s)
+
     def resume(self, end_s: float) -> None:
         """The site's numbers have been restored as of ``end_s``, the start of the coming tick: go on from there."""
         self._begun = True
