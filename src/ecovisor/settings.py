@@ -83,7 +83,7 @@ class Signal(_Group, kw_only=True, frozen=True):
     """[signals.NAME] Where a time series comes from. `carbon` and `solar` are used by the site, `price` by the report."""
 
     kind: str
-    """`constant`, `file`, `modelled-carbon`, `pvlib`, or a plug-in: an entry point's name or `file.py:Name`."""
+    """`constant`, `file`, `modelled-carbon`, `modelled-solar`, `pvlib`, or a plug-in: an entry point's name or `file.py:Name`."""
     value: float | None = None
     """constant: the value, in the signal's unit (carbon g/kWh, solar W, price per kWh)."""
     file: str | None = None
@@ -111,21 +111,22 @@ class Signal(_Group, kw_only=True, frozen=True):
     zone: str | None = None
     """modelled-carbon: the grid (`US-CAL-CISO`, `DE`, `FR`, `PL`, …); `ecovisor data --zones` lists them."""
     seed: int | None = None
-    """modelled-carbon: seed of the generator. Default: `run.seed`."""
+    """modelled-carbon, modelled-solar: seed of the generator. Default: `run.seed`."""
     step: str | None = None
-    """modelled-carbon, pvlib: step of the series. Default: `1h` for carbon; for pvlib the tick, at most 1 h."""
+    """modelled-carbon, modelled-solar, pvlib: step of the series. Default: `1h` for carbon; for the sun the tick, about 5 min to 1 h."""
     peak_w: Positive | None = None
-    """pvlib: rated power of the array [W]."""
+    """modelled-solar, pvlib: rated power of the array [W]."""
     latitude: Annotated[float, Meta(ge=-90.0, le=90.0)] | None = None
-    """pvlib: default that of the TMY3 station that pvlib ships (Greensboro, North Carolina)."""
+    """modelled-solar: where the array stands. pvlib: default that of the TMY3 station that pvlib ships (Greensboro, North Carolina)."""
     longitude: Annotated[float, Meta(ge=-180.0, le=180.0)] | None = None
-    """pvlib."""
+    """modelled-solar, pvlib."""
     tilt_deg: float | None = None
-    """pvlib: tilt from horizontal. Default: the latitude."""
+    """modelled-solar, pvlib: tilt from horizontal. Default: the latitude."""
     azimuth_deg: float | None = None
-    """pvlib: 180 is south, the default."""
+    """modelled-solar, pvlib: 180 is south; the default faces the equator."""
     weather: str | None = None
-    """pvlib: a TMY3 file; default `tmy3`, the typical year that pvlib ships; `clear-sky` needs no weather."""
+    """pvlib: a TMY3 file; default `tmy3`, the typical year that pvlib ships; `clear-sky` needs no weather. modelled-solar: `changeable`,
+    the default, has seeded clouds over half the sky on average; or `clear-sky`."""
     forecast: str = "perfect"
     """What `forecast()` answers: `perfect`, `persistence`, `day-before`, or `column:NAME` of the same file."""
     options: dict[str, object] = msgspec.field(default_factory=dict)

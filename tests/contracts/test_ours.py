@@ -13,6 +13,7 @@ from ecovisor import runs
 from ecovisor.adapters.signals import SignalPlugin
 from ecovisor.adapters.signals.constant import load_constant
 from ecovisor.adapters.signals.modelled_carbon import load_modelled_carbon
+from ecovisor.adapters.signals.modelled_solar import load_modelled_solar
 from ecovisor.adapters.signals.pv import load_pv
 from ecovisor.adapters.stores.run_folder import RunFolder
 from ecovisor.engine.loop import Loop
@@ -117,6 +118,8 @@ class _BuiltIn(SignalContract):
                 return load_constant(name, settings, start_s=start_s, end_s=end_s, tick_s=tick_s)
             if settings.kind == "modelled-carbon":
                 return load_modelled_carbon(name, settings, start_s=start_s, end_s=end_s, seed=seed)
+            if settings.kind == "modelled-solar":
+                return load_modelled_solar(name, settings, start_s=start_s, end_s=end_s, tick_s=tick_s, seed=seed)
             return load_pv(name, settings, folder=folder, start_s=start_s, end_s=end_s, tick_s=tick_s)[0]
 
         return load
@@ -133,6 +136,11 @@ class TestAConstantPrice(_BuiltIn):
 
 class TestModelledCarbon(_BuiltIn):
     settings = Signal(kind="modelled-carbon", zone="DE")
+
+
+class TestModelledSunWithoutPvlib(_BuiltIn):
+    name = "solar"
+    settings = Signal(kind="modelled-solar", peak_w=100.0, latitude=36.1, longitude=-119.95)
 
 
 class TestModelledSun(_BuiltIn):

@@ -29,6 +29,9 @@ SIGNAL_KINDS: Mapping[str, frozenset[str]] = {
         }
     ),
     "modelled-carbon": frozenset({"zone", "seed", "step", "resample", "forecast"}),
+    "modelled-solar": frozenset(
+        {"peak_w", "latitude", "longitude", "tilt_deg", "azimuth_deg", "weather", "seed", "step", "resample", "forecast"},
+    ),
     "pvlib": frozenset(
         {"peak_w", "latitude", "longitude", "tilt_deg", "azimuth_deg", "weather", "step", "resample", "forecast"},
     ),
@@ -56,6 +59,7 @@ _NEEDED = {
     "constant signal": "value",
     "file signal": "file",
     "modelled-carbon signal": "zone",
+    "modelled-solar signal": "peak_w",
     "pvlib signal": "peak_w",
     "batch workload": "work_core_hours",
     "constant workload": "demand_w",

@@ -17,6 +17,7 @@ from ecovisor.adapters.signals.columns import fitting_units
 from ecovisor.adapters.signals.constant import load_constant
 from ecovisor.adapters.signals.files import load_file
 from ecovisor.adapters.signals.modelled_carbon import load_modelled_carbon
+from ecovisor.adapters.signals.modelled_solar import load_modelled_solar
 from ecovisor.adapters.signals.pv import load_pv
 from ecovisor.library.forecasts import ColumnForecaster, DayBeforeForecaster, PerfectForecaster, PersistenceForecaster
 from ecovisor.model.errors import EcovisorError, SeriesError, SettingsError
@@ -27,7 +28,7 @@ from ecovisor.ports import Forecaster
 from ecovisor.settings import Signal
 
 #: Built-in kinds.
-KINDS = ("constant", "file", "modelled-carbon", "pvlib")
+KINDS = ("constant", "file", "modelled-carbon", "modelled-solar", "pvlib")
 _FORECASTS = ("perfect", "persistence", "day-before", "column:NAME")
 
 
@@ -108,6 +109,8 @@ def load_series(name: str, signal: Signal, *, folder: Path, start_s: float, end_
         series, forecast_column, files, notes = loaded.series, loaded.forecast, loaded.files, loaded.notes
     elif signal.kind == "modelled-carbon":
         series = load_modelled_carbon(name, signal, start_s=start_s, end_s=end_s, seed=seed)
+    elif signal.kind == "modelled-solar":
+        series = load_modelled_solar(name, signal, start_s=start_s, end_s=end_s, tick_s=tick_s, seed=seed)
     elif signal.kind == "pvlib":
         series, files, notes = load_pv(name, signal, folder=folder, start_s=start_s, end_s=end_s, tick_s=tick_s)
     else:
