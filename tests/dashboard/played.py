@@ -48,6 +48,8 @@ class PlayedSite:
     past_ticks: int = 288
     containers: int = 2
     compression: float = 60.0
+    wall_s: float = WALL_S
+    """When the first tick after the past was published."""
     commands: Sequence[str] = ("encode --fast",)
     tick: int = 0
     now_s: float = START_S
@@ -63,6 +65,8 @@ class PlayedSite:
     events: list[wire.Notification] = field(default_factory=list)
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     carbon_known: bool = True
+    state: str = "running"
+    """Of the containers that are not suspended."""
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
@@ -158,7 +162,7 @@ class PlayedSite:
 
     def wall_time(self) -> str:
         """When the coming tick was published."""
-        return iso_utc(WALL_S + (self.now_s - START_S) / self.compression)
+        return iso_utc(self.wall_s + (self.now_s - START_S) / self.compression)
 
     def total(self, app: str, column: str) -> float:
         """Energy, or amount, since the start; NaN counts as nothing."""
@@ -228,7 +232,7 @@ class PlayedSite:
             cap_w = None if c else math.ceil(share / 5.0 + 0.01) * 5.0
             views.append(
                 wire.ContainerView(
-                    id=f"c{c}", state="suspended" if suspended else "running", cores=1.0 + c, power_w=0.0 if suspended else share,
+                    id=f"c{c}", state="suspended" if suspended else self.state, cores=1.0 + c, power_w=0.0 if suspended else share,
                     cap_w=cap_w, floor_w=1.35, command=self.commands[k % len(self.commands)], exit_code=None, carbon_rate_g_per_h=None,
                     quality="modelled",
                 )

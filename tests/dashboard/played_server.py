@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -56,7 +57,6 @@ class PlayedApi:
             Route("/v1/forecast/{signal}", self._guarded(self._forecast)),
             Route("/v1/events", self._guarded(self._events)),
             Route("/v1/admin/events", self._guarded(self._site_events)),
-            Route("/healthz", lambda request: Response(b"{}", media_type="application/json")),
             Route("/readyz", self._ready),
         ]
         return Starlette(routes=[*routes, *dashboard.routes()])
@@ -139,10 +139,9 @@ class PlayedApi:
         return Response(msgspec.json.encode({"sun_ratio": self.site.sun_ratio}), media_type="application/json")
 
     async def _ready(self, request: Request) -> Response:
-        if self.not_ready:
-            problem = wire.Problem(type="about:blank", title="not ready", status=503, detail="; ".join(self.not_ready))
-            return Response(msgspec.json.encode(problem), 503, media_type="application/problem+json")
-        return Response(b'{"ready": true}', media_type="application/json")
+        operator = request.headers.get("authorization") == f"Bearer {OPERATOR_TOKEN}"
+        health = wire.Health(ok=not self.not_ready, reasons=self.not_ready if operator else [])
+        return Response(msgspec.json.encode(health), 503 if self.not_ready else 200, media_type="application/json")
 
     def _events(self, request: Request) -> Response:
         return self._streamed(request, self._app(request))
@@ -178,10 +177,11 @@ def _instant(text: str) -> float:
 
 
 class PlayedServer:
-    """A played API on an ephemeral port of the loopback, in a thread of its own; may be stopped and started again on the same port."""
+    """A played API on an ephemeral port of the loopback, or a Unix socket, in a thread of its own; may be stopped and started again."""
 
-    def __init__(self, api: PlayedApi, port: int = 0) -> None:
+    def __init__(self, api: PlayedApi, port: int = 0, unix: Path | None = None) -> None:
         self.api = api
+        self.unix = unix
         self._socket: socket.socket | None = None
         self.port = port
 
@@ -192,10 +192,14 @@ class PlayedServer:
 
     def start(self) -> None:
         """Listen; answers when this returns."""
-        listening = socket.socket()
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(("127.0.0.1", self.port))
-        self.port = listening.getsockname()[1]
+        if self.unix is not None:
+            listening = socket.socket(socket.AF_UNIX)
+            listening.bind(str(self.unix))
+        else:
+            listening = socket.socket()
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(("127.0.0.1", self.port))
+            self.port = listening.getsockname()[1]
         settings = uvicorn.Config(
             self.api.application(), log_level="error", lifespan="off", loop="asyncio", timeout_graceful_shutdown=2
         )

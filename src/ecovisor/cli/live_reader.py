@@ -101,7 +101,7 @@ class SiteReader:
             headers=headers,
             timeout=DEADLINE_S,
             trust_env=False,
-            transport=transport or httpx.HTTPTransport(verify=_trusted(target.ca_file), uds=target.socket_path),
+            transport=transport or httpx.HTTPTransport(verify=_trusted(target.url, target.ca_file), uds=target.socket_path),
         )
 
     def __enter__(self) -> Self:
@@ -131,7 +131,7 @@ class SiteReader:
             return None
         if answer.status_code != 200:
             raise Unavailable(f"{self.where} answers {answer.status_code}: {_detail(answer)}")
-        kind: type[wire.SiteSnapshot] | type[wire.Snapshot] = wire.Snapshot if path == "/v1/energy" else wire.SiteSnapshot
+        kind: type[wire.SiteSnapshot | wire.Snapshot] = wire.Snapshot if path == "/v1/energy" else wire.SiteSnapshot
         snapshot = self._decoded(answer, kind)
         self._path, self._etag = path, answer.headers.get("etag", "")
         now_s = _date(answer) or self._wall_s()
@@ -171,9 +171,9 @@ class SiteReader:
             raise Unavailable(f"{self.where} answers, but not as an ecovisor does; is the address right?") from None
 
 
-def _trusted(ca_file: str | None) -> ssl.SSLContext | bool:
+def _trusted(url: str, ca_file: str | None) -> ssl.SSLContext | bool:
     if ca_file is None:
-        return True
+        return url.startswith("https:")  # without TLS there is nothing to verify, and certificates take time to read
     try:
         return ssl.create_default_context(cafile=ca_file)
     except OSError as error:

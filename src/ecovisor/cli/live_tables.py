@@ -118,8 +118,8 @@ def warnings(snapshot: wire.SiteSnapshot | wire.Snapshot) -> list[str]:
 def headline(snapshot: wire.SiteSnapshot | wire.Snapshot, width: int, note: str = "") -> Text:
     """Where and when, how many ticks were late or missed, and a note (which keys there are)."""
     name = snapshot.site if isinstance(snapshot, wire.SiteSnapshot) else snapshot.app
-    line = Text(plain(name), style="bold")
-    line.append(f"  tick {snapshot.tick:,}  {_local(snapshot.now_s, snapshot.timezone)}", style="none")
+    line = Text().append(plain(name), style="bold")
+    line.append(f"  tick {snapshot.tick:,}  {_local(snapshot.now_s, snapshot.timezone, short=width < 120)}")
     if width >= 120:
         line.append(f"  ticks of {human_duration(snapshot.tick_s)}", style=_DIM)
     if snapshot.compression != 1:
@@ -141,7 +141,7 @@ def site_line(snapshot: wire.SiteSnapshot, width: int) -> Text:
     if snapshot.sun_ratio != 1:
         line.append(f" (sun ×{figures(snapshot.sun_ratio)})", style="yellow")
     if snapshot.curtailed_w >= 0.005:
-        line.append(f" (−{quantity(snapshot.curtailed_w, 'W')} curtailed)", style=_DIM)
+        line.append(f" (−{quantity(snapshot.curtailed_w, 'W')}{'' if short else ' curtailed'})", style=_DIM)
     line.append("  grid ", style="white")
     line.append(quantity(snapshot.import_w, "W"))
     if snapshot.export_w >= 0.005:
@@ -247,7 +247,7 @@ def containers_table(apps: Sequence[wire.Snapshot], width: int, most_rows: int |
             quantity(container.power_w, "W"),
             quantity(container.cap_w, "W") if container.cap_w is not None else Text("none", style=_DIM),
             cap_bar(container.power_w, container.cap_w, most_w, 12 if width < 120 else 24),
-            figures(container.cores),
+            f"{container.cores:g}",
         ]
         table.add_row(*cells, *([Text(plain(container.command), style=_DIM)] if wide else []))
     left_out = len(rows) - len(rows[:most_rows])
@@ -288,11 +288,11 @@ def render(
     lines.append(apps_table(shown, width))
     if len(shown) < len(apps):
         lines.append(Text(f"… {len(apps) - len(shown)} more apps", style=_DIM))
-    room = None if room is None else room - len(shown) - 4
+    room = None if room is None else room - len(shown) - 5
     if room is None or room > 0:
         containers = containers_table(apps, width, room)
         if containers is not None:
-            lines.append(containers)
+            lines += [Text(), containers]
     return Group(*lines)
 
 
@@ -343,8 +343,9 @@ def _state(container: wire.ContainerView) -> Text:
     return Text(plain(container.state, 12) + code, style=styles.get(container.state, "none"))
 
 
-def _local(now_s: float, zone: str) -> str:
+def _local(now_s: float, zone: str, *, short: bool) -> str:
     try:
-        return f"{datetime.fromtimestamp(now_s, ZoneInfo(zone)):%a %d %b %Y %H:%M:%S %Z}"
-    except (ZoneInfoNotFoundError, ValueError):
-        return f"{datetime.fromtimestamp(now_s, ZoneInfo('UTC')):%a %d %b %Y %H:%M:%S} UTC"
+        known = ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        known = ZoneInfo("UTC")
+    return datetime.fromtimestamp(now_s, known).strftime("%a %d %b %H:%M:%S %Z" if short else "%a %d %b %Y %H:%M:%S %Z")

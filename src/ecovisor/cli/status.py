@@ -97,6 +97,6 @@ def _print(seen: Seen, reasons: list[str]) -> None:
     states = Counter(container.state for app in apps for container in app.containers)
     counted = ", ".join(f"{number} {plain(state)}" for state, number in sorted(states.items())) or "none"
     own = len([app for app in apps if app.app != "_site"])
-    console.print(f"{own} app(s) · containers: {counted} · published {age(seen.age_s)} ago")
+    console.print(Text(f"{own} app(s) · containers: {counted} · published {age(seen.age_s)} ago"))
     for reason in reasons:
         console.print(Text(f"! {reason}", style="yellow"))

@@ -158,7 +158,7 @@ def _live(console: Console, watch: Watch, sort: str) -> None:
     orders = list(SORTS)
     with _keys() as key_within, Live(console=console, auto_refresh=False, screen=True) as screen:
         while True:
-            note = f"by {sort}: s sorts, q quits"
+            note = f"by {sort} (s)  quit (q)"
             screen.update(watch.drawn(console.width, console.height, sort, note), refresh=True)
             key = key_within(watch.pause_s())
             if key in {"q", "Q", "\x03", "\x04"}:
