@@ -39,17 +39,31 @@ class Sun(Protocol):
         ...
 
 
+class Doors(Protocol):
+    """Apps' own ways in, which come and go with them."""
+
+    async def open(self, app: str) -> None:
+        """Raises `SettingsError`."""
+        ...
+
+    async def close(self, app: str) -> None:
+        """Nobody comes in any more."""
+        ...
+
+
 class Ecovisor:
     """Implements `ecovisor.api.backend.Backend`.
 
     Args:
         ticker: ticks the site.
         specification: makes an app that the operator adds.
+        doors: of apps that join and leave; None: they have none of their own.
     """
 
-    def __init__(self, ticker: Ticker, specification: Callable[[wire.AddApp], AppSpec]) -> None:
+    def __init__(self, ticker: Ticker, specification: Callable[[wire.AddApp], AppSpec], doors: Doors | None = None) -> None:
         self._ticker = ticker
         self._specification = specification
+        self._doors = doors
         self._locks: dict[str, asyncio.Lock] = {}
         self._answered: dict[str, int] = {}
 
@@ -222,7 +236,14 @@ class Ecovisor:
             raise Refused(f"app {request.name!r} exists already; choose another name, or remove that one first")
         spec = self._specification(request)
         remaining_shares([*((app.shares, 1) for app in self._ticker.apps.values()), (spec.shares, 1)])
-        await asyncio.to_thread(self._ticker.ledger.registry.put, "apps", request.name, msgspec.json.encode(request))
+        if self._doors is not None:
+            await self._doors.open(request.name)
+        try:
+            await asyncio.to_thread(self._ticker.ledger.registry.put, "apps", request.name, msgspec.json.encode(request))
+        except BaseException:
+            if self._doors is not None:
+                await self._doors.close(request.name)
+            raise
         self._ticker.apps[request.name] = LiveApp(
             name=request.name,
             shares=spec.shares,
@@ -241,6 +262,8 @@ class Ecovisor:
         await asyncio.to_thread(self._ticker.ledger.registry.put, "apps", app, b"null")
         await asyncio.to_thread(self._ticker.ledger.registry.delete, "settings", app)
         del self._ticker.apps[app]
+        if self._doors is not None:
+            await self._doors.close(app)
         self._ticker.boundary.append(lambda: self._ticker.site.leave(app))
         await self._ticker.enforcement.forget(app)
         return self._ticker.tick + 1

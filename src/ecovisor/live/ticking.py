@@ -218,8 +218,9 @@ class Ticker:
     async def _wait_for_window(self) -> None:
         if self.settings.lockstep:
             await self.recording.drain()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.all_answered.wait(), LOCKSTEP_WAIT_S)
+            if any(app.remote for app in self.apps.values()):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.all_answered.wait(), LOCKSTEP_WAIT_S)
         else:
             await self._wait_until(self._begin_of(self.tick) + self._window_s * self.clock.compression)
 
