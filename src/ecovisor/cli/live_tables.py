@@ -125,8 +125,9 @@ def headline(snapshot: wire.SiteSnapshot | wire.Snapshot, width: int, note: str 
     if snapshot.compression != 1:
         line.append(f"  ×{snapshot.compression:g}", style=_DIM)
     if isinstance(snapshot, wire.SiteSnapshot):
-        line.append(f"  late {snapshot.late_ticks}", style="yellow" if snapshot.late_ticks else _DIM)
-        line.append(f"  gaps {snapshot.gaps}", style="yellow" if snapshot.gaps else _DIM)
+        for what, number in (("late", snapshot.late_ticks), ("gaps", snapshot.gaps)):
+            if number or width >= 100:
+                line.append(f"  {what} {number}", style="yellow" if number else _DIM)
     if note:
         line.append(f"  {note}", style=_DIM)
     return line
@@ -146,9 +147,9 @@ def site_line(snapshot: wire.SiteSnapshot, width: int) -> Text:
     line.append(quantity(snapshot.import_w, "W"))
     if snapshot.export_w >= 0.005:
         line.append(f" (export {quantity(snapshot.export_w, 'W')})")
-    line.append("  battery ", style=_BATTERY)
+    line.append("  bat " if short else "  battery ", style=_BATTERY)
     if snapshot.battery_capacity_wh > 0:
-        line.append_text(level_bar(snapshot.battery_level_wh, snapshot.battery_capacity_wh, 8 if short else 16, _BATTERY))
+        line.append_text(level_bar(snapshot.battery_level_wh, snapshot.battery_capacity_wh, 6 if short else 16, _BATTERY))
         line.append(f" {share_of(snapshot.battery_level_wh, snapshot.battery_capacity_wh)}")
         if not short:
             line.append(f" of {quantity(snapshot.battery_capacity_wh, 'Wh')}")
