@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import sys
+import tempfile
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -37,6 +39,7 @@ from ecovisor.api.application import create_app
 from ecovisor.api.listening import Listener, Tcp, Unix
 from ecovisor.api.server import Server
 from ecovisor.api.tokens import Tokens
+from ecovisor.assembly.doors import Doors, socket_path
 from ecovisor.assembly.reload import reload
 from ecovisor.assembly.site import build_site
 from ecovisor.dashboard import routes as dashboard_routes
@@ -61,6 +64,8 @@ from ecovisor.workloads.models import Metered
 
 log = logging.getLogger("ecovisor")
 INFINITY = float("inf")
+#: Longest path of the folder of sockets: the rest is an app's name. [bytes]
+_LONGEST_SOCKETS_PATH = 60
 #: Ticks that may pass before one is a gap, unless the file says otherwise.
 _GAP_TICKS = 10
 
@@ -96,7 +101,7 @@ class LiveSite:
 
     def socket_of(self, app: str | None) -> Path:
         """The Unix socket of an app, or of the operator (None)."""
-        return _socket(self.state_dir, app)
+        return socket_path(self.state_dir, app)
 
     async def run(self) -> None:
         """Tick until `stop` is called."""
@@ -153,15 +158,8 @@ async def _open(scenario: Scenario, serving: Serving, folder: Path, state_dir: P
     tick_s = live_interval_of(scenario.run).tick_s
     sun = await asyncio.to_thread(_sun, scenario, folder, tick_s)
     plant, clock, process = await _plant_and_clock(scenario, serving, state_dir, sun)
-    server_ref: list[Server] = []
-
-    def environment(app: str) -> Mapping[str, str]:
-        told = {"ECOVISOR_APP": app, "ECOVISOR_SOCKET": str(_socket(state_dir, app))}
-        if server_ref:
-            told["ECOVISOR_URL"] = server_ref[0].addresses[0]
-        return told
-
     platform = _platform(serving, state_dir, clock)
+    doors = Doors(state_dir, platform)
     meter, notes = await _meter(serving)
     live_signals = _signals(scenario, folder, clock, tick_s, duration_s(serving.max_age))
     tap = Tap(ledger.tables)
@@ -182,10 +180,10 @@ async def _open(scenario: Scenario, serving: Serving, folder: Path, state_dir: P
             cast("Mapping[str, LiveSignalPort]", {name: one for name, one in live_signals.items() if name != "solar"}),
             [name for name in live_signals if name not in ("carbon", "solar", "price")],
         ),
-        environment=environment,
+        environment=doors.environment,
         failed_policies=failed,
     )
-    ecovisor = Ecovisor(ticker, lambda request: _added(request, serving))
+    ecovisor = Ecovisor(ticker, lambda request: _added(request, serving), doors)
     tokens = Tokens(ledger.registry, clock.wall_s)
     await asyncio.to_thread(tokens.load)
     new_tokens = await asyncio.to_thread(_issue_missing, tokens)
@@ -193,11 +191,12 @@ async def _open(scenario: Scenario, serving: Serving, folder: Path, state_dir: P
     server: Server | None = None
     if listen:
         app = create_app(ecovisor, tokens=tokens, callbacks=webhooks, extra_routes=dashboard_routes())
-        server = Server(app, _listeners(serving, folder, state_dir, scenario, platform), allow_insecure=serving.allow_insecure)
-        server_ref.append(server)
+        doors.server = server = Server(app, _listeners(serving, folder, state_dir), allow_insecure=serving.allow_insecure)
         await server.start()
     try:
         await ecovisor.open()
+        for one in scenario.apps:
+            await doors.open(one.name)
         await webhooks.start()
     except BaseException:
         if server is not None:
@@ -216,14 +215,14 @@ def _make_state_dir(state_dir: Path) -> None:
     try:
         state_dir.mkdir(parents=True, exist_ok=True)
         state_dir.chmod(0o711)
-        (state_dir / "sockets").mkdir(exist_ok=True)
-        (state_dir / "sockets").chmod(0o711)
+        sockets = state_dir / "sockets"
+        if len(os.fsencode(sockets)) > _LONGEST_SOCKETS_PATH and not sockets.is_dir():
+            sockets.unlink(missing_ok=True)
+            sockets.symlink_to(tempfile.mkdtemp(prefix="ecovisor-"))  # a Unix socket's address is short
+        sockets.mkdir(exist_ok=True)
+        sockets.chmod(0o711)
     except OSError as error:
         raise SettingsError("server.state_dir", f"{state_dir}: {error.strerror}", "name a folder that can be written") from error
-
-
-def _socket(state_dir: Path, app: str | None) -> Path:
-    return state_dir / "sockets" / f"{'_operator' if app is None else app}.sock"
 
 
 def _with_registered(scenario: Scenario, ledger: Ledger) -> Scenario:
@@ -431,7 +430,7 @@ def _issue_missing(tokens: Tokens) -> dict[str, str]:
     return {} if tokens.known(None) else {"_operator": tokens.issue(None)}
 
 
-def _listeners(serving: Serving, folder: Path, state_dir: Path, scenario: Scenario, platform: Platform) -> list[Listener]:
+def _listeners(serving: Serving, folder: Path, state_dir: Path) -> list[Listener]:
     host, _, port = serving.listen.rpartition(":")
     certificate = None if serving.tls_certificate is None else folder / serving.tls_certificate
     key = None if serving.tls_key is None else folder / serving.tls_key
@@ -439,9 +438,5 @@ def _listeners(serving: Serving, folder: Path, state_dir: Path, scenario: Scenar
     if serving.metrics_listen is not None:
         host, _, port = serving.metrics_listen.rpartition(":")
         listeners.append(Tcp(host.strip("[]"), int(port), metrics_only=True))
-    listeners.append(Unix(_socket(state_dir, None), None))
-    uid_of = getattr(platform, "uid_of", None)
-    for app in scenario.apps:
-        uid = uid_of(app.name) if uid_of is not None and app.workload.kind == "containers" else None
-        listeners.append(Unix(_socket(state_dir, app.name), app.name, uid))
+    listeners.append(Unix(socket_path(state_dir, None), None))
     return listeners
