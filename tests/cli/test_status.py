@@ -17,7 +17,7 @@ from tests.dashboard.played import OPERATOR_TOKEN, PlayedSite, token_of
 from tests.dashboard.played_server import PlayedApi, PlayedServer
 
 from ecovisor import wire
-from ecovisor.cli import live_reader, run
+from ecovisor.cli import connection, live_reader, run
 
 __all__ = ["server"]
 
@@ -135,7 +135,7 @@ def test_nobody_there(server: PlayedServer, capsys: pytest.CaptureFixture[str]) 
 def test_without_any_address_the_usual_one_is_tried(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ECOVISOR_URL", "ECOVISOR_SOCKET"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(live_reader, "DEFAULT_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(connection, "DEFAULT_URL", "http://127.0.0.1:9")
     assert "http://127.0.0.1:9 cannot be reached" in failed(["status"], capsys)
 
 

@@ -1,12 +1,11 @@
-"""Reading a running site's state for the terminal: where it is, who asks, and one snapshot after the other.
+"""Reading a running site's state for the terminal: one snapshot after the other.
 
-Owns the options and environment variables that say where the server is, deadlines, and errors in words. The operator's token (or socket)
-gives the whole site, an app's its own part; ``live_tables`` shows either.
+Owns deadlines, and errors in words; where the site is and who asks says ``connection``. The operator's token (or socket) gives the whole
+site, an app's its own part; ``live_tables`` shows either.
 """
 
 from __future__ import annotations
 
-import os
 import ssl
 import time
 from collections.abc import Callable
@@ -15,29 +14,17 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Self, TypeVar
-
-import typer
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from ecovisor import wire
+from ecovisor.cli.connection import locate
 from ecovisor.model.errors import AuthenticationError, SettingsError, Unavailable
 
 if TYPE_CHECKING:
     import httpx
 
-#: Where `serve` and `demo` listen unless they are told otherwise.
-DEFAULT_URL = "http://127.0.0.1:7780"
 #: For an answer, wall time. [s]
 DEADLINE_S = 3.0
-
-Url = Annotated[str | None, typer.Option("--url", help=f"Of the server. Default: $ECOVISOR_URL, else {DEFAULT_URL}.")]
-TokenFile = Annotated[
-    Path | None, typer.Option("--token-file", help="File with a token. Default: $ECOVISOR_TOKEN, or the file $ECOVISOR_TOKEN_FILE.")
-]
-Unix = Annotated[
-    Path | None, typer.Option("--unix", help="The operator's or an app's own socket, instead of URL and token; $ECOVISOR_SOCKET.")
-]
-CaFile = Annotated[Path | None, typer.Option("--ca-file", help="Certificates to trust (PEM), for a server with its own.")]
 
 _Answer = TypeVar("_Answer")
 
@@ -65,7 +52,7 @@ class SiteReader:
     """Asks one server for snapshots; whether for the site's or an app's shows at the first answer.
 
     Args:
-        url, token_file, unix, ca_file: what the command line said; the environment says the rest.
+        url, token_file, unix, ca_file, state: what the command line said; see `connection.locate`.
         transport: instead of a network, for tests.
         wall_s: wall time. [s since the epoch]
 
@@ -79,17 +66,14 @@ class SiteReader:
         token_file: Path | None,
         unix: Path | None,
         ca_file: Path | None = None,
+        state: Path | None = None,
         *,
         transport: httpx.BaseTransport | None = None,
         wall_s: Callable[[], float] = time.time,
     ) -> None:
         import httpx
 
-        from ecovisor.client.connecting import find, read_token
-
-        if url is None and unix is None and not (os.environ.get("ECOVISOR_SOCKET") or os.environ.get("ECOVISOR_URL")):
-            url = DEFAULT_URL
-        address = find(url, None if token_file is None else read_token(token_file), unix, ca_file)
+        address = locate(url, token_file, unix, state, ca_file)
         target = address.target
         self.where = str(target)
         self._wall_s = wall_s

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecovisor.cli.live_reader import CaFile, TokenFile, Unix, Url
+from ecovisor.cli.connection import CaFile, State, TokenFile, Unix, Url
 
 if TYPE_CHECKING:
     from ecovisor import wire
@@ -24,20 +24,22 @@ def status(
     token_file: TokenFile = None,
     unix: Unix = None,
     ca_file: CaFile = None,
+    state: State = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object: status, reasons, and the whole snapshot.")] = False,
 ) -> int:
     """Say whether a running site is well, in a few lines.
 
     Exit status 0: healthy; 1: degraded, with every reason; 2: it cannot be reached or does not accept the token.
-    With the operator's token it is about the whole site, with an app's about that app.
+    With the operator's token or socket it is about the whole site, with an app's about that app.
 
     \b
+    ecovisor status                      in the folder of a site that runs there
     ecovisor status --token-file operator.token
     ecovisor status --json | jq .reasons
     """
     from ecovisor.cli.live_reader import SiteReader
 
-    with SiteReader(url, token_file, unix, ca_file) as reader:
+    with SiteReader(url, token_file, unix, ca_file, state) as reader:
         health = reader.readiness()
         seen = reader.read()
     if seen is None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecovisor.cli.live_reader import CaFile, TokenFile, Unix, Url
+from ecovisor.cli.connection import CaFile, State, TokenFile, Unix, Url
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -32,15 +32,17 @@ def top(
     token_file: TokenFile = None,
     unix: Unix = None,
     ca_file: CaFile = None,
+    state: State = None,
     once: Annotated[bool, typer.Option("--once", help="Print the tables once and end.")] = False,
     sort: Annotated[str, typer.Option("--sort", help="Order of the apps: power, carbon, grid share, battery or name.")] = "power",
 ) -> None:
     """Watch a running site: sun, grid and battery, every app, every container.
 
     Keys: s sorts by the next column, q quits. Written to a file or a pipe, it prints the tables once a tick.
-    With the operator's token it shows the whole site, with an app's that app.
+    With the operator's token or socket it shows the whole site, with an app's that app.
 
     \b
+    ecovisor top                         in the folder of a site that runs there
     ecovisor top --token-file operator.token
     ECOVISOR_TOKEN=… ecovisor top --url https://site.example:7780 --once
     """
@@ -55,7 +57,7 @@ def top(
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_PIPE_WIDTH)
-    with SiteReader(url, token_file, unix, ca_file) as reader:
+    with SiteReader(url, token_file, unix, ca_file, state) as reader:
         watch = Watch(reader)
         watch.look()
         if watch.lost is not None:
