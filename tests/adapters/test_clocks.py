@@ -9,10 +9,13 @@ import sys
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ecovisor.adapters.clocks import Anchor, ManualClock, RealClock
+
+#: Examples may take their time: the machine has others to serve.
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 COMPRESSIONS = st.floats(1e-3, 1e5)
 SITE = 1_790_000_000.0
@@ -32,6 +35,7 @@ class Machine:
         return RealClock(anchor, monotonic=lambda: self.monotonic_s, wall=lambda: self.wall_s)
 
 
+@untimed
 @given(COMPRESSIONS, st.lists(st.one_of(st.floats(0.0, 1e7), st.floats(0.0, 1e-6)), max_size=20))
 def test_site_time_never_goes_back_and_compression_scales_durations(compression: float, durations: list[float]) -> None:
     machine = Machine()
@@ -46,6 +50,7 @@ def test_site_time_never_goes_back_and_compression_scales_durations(compression:
     assert last_s - SITE == pytest.approx(passed_s * compression, rel=1e-6, abs=1e-5)
 
 
+@untimed
 @given(COMPRESSIONS, st.lists(st.tuples(st.floats(0.0, 1e4), st.sampled_from([-3600.0, 3600.0, 0.0, -86400.0])), max_size=10))
 def test_setting_the_wall_clock_moves_no_site_time_and_is_told(compression: float, steps: list[tuple[float, float]]) -> None:
     set_back, left_alone = Machine(), Machine()
@@ -145,6 +150,7 @@ class Sleepers:
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
 
+@untimed
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=12), st.lists(st.integers(0, 8), max_size=8), st.data())
 def test_exactly_those_wake_who_are_due_in_the_order_of_instants(dues: list[int], advances: list[int], data: st.DataObject) -> None:
     async def main() -> None:
@@ -181,6 +187,7 @@ def test_stepping_to_the_next_sleeper_lets_each_see_its_own_instant() -> None:
     asyncio.run(main())
 
 
+@untimed
 @given(st.floats(1e-3, 1e4), st.lists(st.floats(0.0, 1e6), max_size=10))
 def test_wall_and_monotonic_time_move_along(compression: float, durations: list[float]) -> None:
     clock = ManualClock(SITE, compression, wall_s=1000.0)

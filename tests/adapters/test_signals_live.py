@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ecovisor.adapters.clocks import ManualClock, RealClock
@@ -25,6 +25,9 @@ from ecovisor.library.forecasts import PerfectForecaster
 from ecovisor.model.errors import SeriesError, SettingsError
 from ecovisor.model.series import Quality, Series
 from ecovisor.settings import Signal
+
+#: Examples may take their time: the machine has others to serve.
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 DAY = 86400.0
 NOW = datetime(2026, 6, 17, 10, 30, tzinfo=UTC).timestamp()
@@ -90,6 +93,7 @@ def value_at(site_s: float, gap: tuple[float, float] = (0.0, 0.0)) -> float:
 # -- what holds
 
 
+@untimed
 @given(st.lists(st.floats(0.0, 4.0 * DAY), min_size=1, max_size=12))
 def test_the_value_is_that_of_the_step_that_holds_however_time_passes(steps: list[float]) -> None:
     clock, source = ManualClock(NOW), Source()

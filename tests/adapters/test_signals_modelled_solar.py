@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ecovisor.adapters.signals import load_series, load_signal
@@ -17,6 +17,9 @@ from ecovisor.adapters.signals.modelled_solar import Clouds, Panel, clear_irradi
 from ecovisor.model.errors import SettingsError
 from ecovisor.model.series import Quality, Series
 from ecovisor.settings import Signal
+
+#: Examples may take their time: the machine has others to serve.
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 DAY = 86400.0
 HERE = Panel(latitude=36.1, longitude=-119.95, tilt_deg=36.1, azimuth_deg=180.0, peak_w=200.0)
@@ -61,6 +64,7 @@ def test_a_clear_day_is_pvlibs_within_six_percent_of_the_peak_at_any_time(
             assert sum(ours) == pytest.approx(sum(pvlib), rel=0.04)
 
 
+@untimed
 @given(
     st.floats(-90.0, 90.0),
     st.floats(-180.0, 180.0),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from ecovisor.adapters.devices import emulated
@@ -21,6 +21,9 @@ from ecovisor.model.series import Quality
 from ecovisor.ports.live import PlantReading, SetPoint
 from ecovisor.presets import resolve_battery
 from ecovisor.settings import Battery
+
+#: Examples may take their time: the machine has others to serve.
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 START = 1_790_000_000.0
 HOUR = 3600.0
@@ -95,6 +98,7 @@ def unbalanced_wh(reading: PlantReading) -> float:
     return (reading.import_wh + reading.solar_wh + reading.discharge_wh) - (reading.load_wh + reading.export_wh + reading.charge_wh)
 
 
+@untimed
 @given(st.one_of(st.none(), batteries()), st.one_of(st.none(), TRACES), ACTS)
 def test_what_comes_in_goes_out_with_the_load_drawn_or_assumed(
     battery: PlantBattery | None, solar: SolarTrace | None, acts: list[Act]
@@ -111,6 +115,7 @@ def test_what_comes_in_goes_out_with_the_load_drawn_or_assumed(
         assert 0.0 <= reading.level_wh <= (battery.capacity_wh if battery else 0.0)
 
 
+@untimed
 @given(batteries(decays=False), TRACES, ACTS)
 def test_without_self_discharge_the_level_is_what_the_meters_and_efficiencies_say(
     battery: PlantBattery, solar: SolarTrace, acts: list[Act]
@@ -175,6 +180,7 @@ def test_the_battery_follows_its_equation(case: tuple[str, float, float, float, 
     assert [reading.level_wh, reading.charge_wh, reading.discharge_wh] == pytest.approx(expected, abs=0.2)
 
 
+@untimed
 @given(batteries(), TRACES, ACTS, st.lists(st.floats(0.01, 0.99), max_size=6))
 def test_looking_at_it_changes_nothing(battery: PlantBattery, solar: SolarTrace, acts: list[Act], looks: list[float]) -> None:
     """Powers are exact between any two instants, so it does not matter how many of them there are."""
@@ -191,6 +197,7 @@ def test_looking_at_it_changes_nothing(battery: PlantBattery, solar: SolarTrace,
         assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-9, abs=1e-8 * scale_wh)
 
 
+@untimed
 @given(batteries(), st.floats(0.0, 1e5))
 def test_a_battery_at_rest_keeps_what_its_self_discharge_leaves(battery: PlantBattery, rest_s: float) -> None:
     reading = EmulatedPlant.starting(battery, None, site_s=START).read(START + rest_s)
@@ -198,6 +205,7 @@ def test_a_battery_at_rest_keeps_what_its_self_discharge_leaves(battery: PlantBa
     assert reading.level_wh == pytest.approx(battery.initial_level_wh * kept, rel=1e-6)
 
 
+@untimed
 @given(TRACES, st.floats(1.0, 5e4), st.floats(0.0, 500.0), st.sampled_from([math.inf, 0.0, 100.0]))
 def test_all_that_the_sun_gave_was_collected_or_curtailed(
     solar: SolarTrace, duration_s: float, load_w: float, limit_w: float
@@ -288,6 +296,7 @@ def test_energy_that_is_drawn_in_no_time_is_imported() -> None:
     assert plant.read(START + HOUR).load_wh == 5.0, "it is no power that goes on"
 
 
+@untimed
 @given(batteries(), TRACES, ACTS, st.integers(2, 5))
 def test_an_open_interval_of_many_parts_keeps_its_energy(
     battery: PlantBattery, solar: SolarTrace, acts: list[Act], most: int
@@ -313,6 +322,7 @@ def test_an_open_interval_of_many_parts_keeps_its_energy(
 # -- commands and limits
 
 
+@untimed
 @given(batteries(), st.floats(0.0, 1e6), st.floats(0.0, 1e5))
 def test_a_set_point_is_clipped_to_what_is_feasible_and_done(battery: PlantBattery, asked_w: float, duration_s: float) -> None:
     for charges in (True, False):
@@ -405,6 +415,7 @@ def test_it_is_modelled_and_says_what_it_is() -> None:
 # -- the sun's trace
 
 
+@untimed
 @given(TRACES, st.floats(-1e7, 1e7))
 def test_a_trace_that_repeats_covers_every_instant_with_steps_that_end_later(solar: SolarTrace, offset_s: float) -> None:
     site_s = START + offset_s
@@ -472,6 +483,7 @@ def test_a_scenarios_battery_becomes_a_physical_one() -> None:
 # -- switched off and on
 
 
+@untimed
 @given(batteries(), TRACES, ACTS, st.floats(0.0, 1e5))
 def test_switched_off_it_keeps_its_battery_and_forgets_its_meters(
     battery: PlantBattery, solar: SolarTrace, acts: list[Act], off_s: float

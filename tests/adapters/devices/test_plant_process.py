@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ecovisor.adapters.clocks import Anchor, RealClock
@@ -47,6 +47,9 @@ from ecovisor.adapters.devices.plant_protocol import (
 from ecovisor.adapters.devices.plant_server import PlantServer, Saved, anchor_for
 from ecovisor.model.errors import Refused, Unavailable
 from ecovisor.ports.live import PlantReading, SetPoint
+
+#: Examples may take their time: the machine has others to serve.
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 SITE = 1_790_000_000.0
 BATTERY = PlantBattery(
@@ -456,6 +459,7 @@ def test_every_request_has_its_answer() -> None:
     asyncio.run(main())
 
 
+@untimed
 @given(st.lists(st.tuples(st.floats(0.0, 10.0), st.sampled_from(["works", "request lost", "answer lost"])), max_size=20))
 def test_energy_is_booked_once_whatever_is_lost_on_the_way(draws: list[tuple[float, str]]) -> None:
     async def main() -> None:
