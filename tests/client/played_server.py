@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import Any, Self, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
+import trustme
 from tests.client.played_site import PlayedSite
 
 from ecovisor import wire
@@ -53,7 +55,7 @@ class Faults:
     forget_events: bool = False
     """A new stream begins with what is told after its opening, whatever its reader has last heard of."""
     only: str = ""
-    """Only requests whose path begins so are struck."""
+    """Only requests whose path begins so are struck by problems and raw bytes."""
 
 
 class PlayedServer:
@@ -64,17 +66,31 @@ class PlayedServer:
         lockstep: a tick is run as soon as the client has answered the one before; up to ``ticks``.
         heartbeat_s: between signs of life in streams.
         socket_path: listen there instead of on a port.
+        certificate: speak TLS.
     """
 
-    def __init__(self, site: PlayedSite, *, lockstep: int = 0, heartbeat_s: float = 0.05, socket_path: Path | None = None) -> None:
+    def __init__(
+        self,
+        site: PlayedSite,
+        *,
+        lockstep: int = 0,
+        heartbeat_s: float = 0.05,
+        socket_path: Path | None = None,
+        certificate: trustme.LeafCert | None = None,
+    ) -> None:
         self.site = site
         self.faults = Faults()
         self.asked: list[Asked] = []
         self.events: list[wire.Notification] = []
-        self.republish = 0
+        self.on_stream: Callable[[], None] | None = None
+        """Called once, when the next stream has been opened."""
         self.port = 0
         self.token = TOKEN
         self._socket_path = socket_path
+        self._tls: ssl.SSLContext | None = None
+        if certificate is not None:
+            self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            certificate.configure_cert(self._tls)
         self._ticks_in_lockstep = lockstep
         self._heartbeat_s = heartbeat_s
         self._loop = asyncio.new_event_loop()
@@ -97,7 +113,7 @@ class PlayedServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'http' if self._tls is None else 'https'}://127.0.0.1:{self.port}"
 
     def paths(self, method: str = "") -> list[str]:
         """Paths of the requests that came, in order."""
@@ -120,7 +136,7 @@ class PlayedServer:
             if self._socket_path is not None:
                 self._server = await asyncio.start_unix_server(self._serve, self._socket_path)
             else:
-                self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+                self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self._tls)
                 self.port = self._server.sockets[0].getsockname()[1]
 
         asyncio.run_coroutine_threadsafe(listen(), self._loop).result(30)
@@ -138,6 +154,12 @@ class PlayedServer:
 
         asyncio.run_coroutine_threadsafe(end(), self._loop).result(30)
 
+    def restart(self, ticks_away: int = 0) -> None:
+        """End, and come back on the same port after some ticks."""
+        self.down()
+        self.tick(ticks_away)
+        self.start()
+
     def drop_streams(self) -> None:
         """Cut all streams of events."""
 
@@ -152,7 +174,7 @@ class PlayedServer:
 
         def advance() -> None:
             for _ in range(ticks):
-                self._advance()
+                self.tick_here()
 
         self.call(advance)
 
@@ -165,7 +187,8 @@ class PlayedServer:
         self.site = site
         self.events.clear()
 
-    def _advance(self) -> None:
+    def tick_here(self) -> None:
+        """Let a tick pass; for the server's own thread."""
         self.site.advance()
         self._tell("tick", None)
 
@@ -206,9 +229,9 @@ class PlayedServer:
         parts = urlsplit(target)
         asked = Asked(method, unquote(parts.path), dict(parse_qsl(parts.query)), headers, body)
         self.asked.append(asked)
+        if self.faults.silent:
+            await asyncio.Event().wait()
         if asked.path.startswith(self.faults.only):
-            if self.faults.silent:
-                await asyncio.Event().wait()
             if self.faults.raw:
                 writer.write(self.faults.raw.pop(0))
                 await writer.drain()
@@ -307,7 +330,7 @@ class PlayedServer:
             case "PUT", ["app", "tick"]:
                 done = msgspec.json.decode(asked.body, type=wire.TickDone).tick
                 if done == site.tick < self._ticks_in_lockstep:
-                    self._advance()
+                    self.tick_here()
                 return _answer(204, b"")
             case _:
                 return _problem(404, "not-found", f"{asked.path} does not exist")
@@ -324,6 +347,9 @@ class PlayedServer:
         else:
             sent = len(self.events)
         _chunk(writer, b"retry: 10\n\n")
+        hook, self.on_stream = self.on_stream, None
+        if hook is not None:
+            hook()
         while True:
             news = self._news
             for event in self.events[sent:]:

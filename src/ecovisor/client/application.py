@@ -43,6 +43,7 @@ class AsyncApp(Energy):
         self._patience = patience
         self._following = Following(exchange, patience, self._current)
         self._callbacks: list[OnTick] = []
+        self._present: Event | None = None  # the newest tick's, once it has been told
         self._answered: int | None = None
         self._stopping = False
         self.late_ticks = 0
@@ -112,11 +113,9 @@ class AsyncApp(Energy):
         answered = 0
         self._stopping = False
         while not self._stopping and (ticks is None or answered < ticks):
-            event = await self.next_event()
+            event = await self._unanswered()
             if event is None:
                 break
-            if event.kind != TICK or event.late or event.tick == self._answered:
-                continue
             try:
                 with self._standing_still():
                     for callback in self._callbacks:
@@ -137,6 +136,15 @@ class AsyncApp(Energy):
     async def wait_for_tick(self) -> Event | None:
         """Wait for the next tick; the one before counts as answered. None once the app is closed."""
         await self.tick_done()
+        return await self._unanswered()
+
+    async def _unanswered(self) -> Event | None:
+        """The event of the newest tick, once there is one that has not been answered; None once the app is closed."""
+        event = self._present
+        if event is not None and event.tick != self._answered and not self._exchange.closed:
+            await persist(self._exchange, self._patience, self._now)
+            if event.tick == self._held.snapshot.tick:
+                return event
         while True:
             event = await self.next_event()
             if event is None or (event.kind == TICK and not event.late and event.tick != self._answered):
@@ -174,6 +182,7 @@ class AsyncApp(Energy):
         if event.tick < self._held.snapshot.tick:
             self.late_ticks += 1
             return msgspec.structs.replace(event, late=True)
+        self._present = event
         with self._standing_still():
             for callback, value in self._observe():
                 await _finished(callback(value))

@@ -21,6 +21,8 @@ from ecovisor.model.errors import SettingsError, Unavailable
 
 #: Longest answer that is taken from a server: a history of a year of minutes, several times over. [bytes]
 LONGEST_ANSWER = 64 << 20
+#: Connections are kept from one tick of a minute to the next, and for less long than the server keeps them.
+_LIMITS = httpx.Limits(max_keepalive_connections=8, keepalive_expiry=65.0)
 
 
 def _verify(target: Target) -> ssl.SSLContext | bool:
@@ -60,10 +62,11 @@ class Blocking:
     def __init__(self, target: Target, patience: Patience) -> None:
         self._target = target
         self._patience = patience
-        transport = httpx.HTTPTransport(verify=_verify(target), uds=target.socket_path)
+        transport = httpx.HTTPTransport(verify=_verify(target), uds=target.socket_path, limits=_LIMITS)
         self._client = httpx.Client(base_url=target.url, transport=transport, timeout=patience.timeout_s, trust_env=False)
         self._awake = threading.Event()
         self._reading: httpx.Response | None = None
+        self._knock_at = target.socket_path
 
     def monotonic_s(self) -> float:
         return time.monotonic()
@@ -71,7 +74,7 @@ class Blocking:
     async def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
         target, patience = self._target, self._patience
         deadline_s = time.monotonic() + patience.timeout_s
-        with _telling(target, patience), self._client.stream(method, path, headers=headers, content=body) as response:
+        with self._telling(), self._client.stream(method, path, headers=headers, content=body) as response:
             parts, length = [], 0
             for part in response.iter_raw():
                 parts.append(part)
@@ -83,7 +86,7 @@ class Blocking:
     async def open(self, path: str, headers: Mapping[str, str]) -> _BlockingStream:
         timeout = httpx.Timeout(self._patience.timeout_s, read=self._patience.silence_s)
         request = self._client.build_request("GET", path, headers=headers, timeout=timeout)
-        with _telling(self._target, self._patience):
+        with self._telling():
             response = self._client.send(request, stream=True)
         self._reading = response
         return _BlockingStream(response, self._target, self._patience)
@@ -102,6 +105,25 @@ class Blocking:
 
     async def close(self) -> None:
         self._client.close()
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        with _telling(self._target, self._patience):
+            if self._knock_at is not None:
+                _knock(self._knock_at, self._patience.timeout_s)
+            self._knock_at = self._target.socket_path
+            yield
+        self._knock_at = None
+
+
+def _knock(path: str, timeout_s: float) -> None:
+    """See whether anybody listens on a socket: httpcore leaves its own open when nobody does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knocking:
+        knocking.settimeout(timeout_s)
+        try:
+            knocking.connect(path)
+        except OSError as error:
+            raise httpx.ConnectError(str(error)) from error
 
 
 class _BlockingStream:
@@ -130,7 +152,7 @@ class Awaiting:
     def __init__(self, target: Target, patience: Patience) -> None:
         self._target = target
         self._patience = patience
-        transport = httpx.AsyncHTTPTransport(verify=_verify(target), uds=target.socket_path)
+        transport = httpx.AsyncHTTPTransport(verify=_verify(target), uds=target.socket_path, limits=_LIMITS)
         self._client = httpx.AsyncClient(base_url=target.url, transport=transport, timeout=httpx.Timeout(None), trust_env=False)
         self.waiting: asyncio.Timeout | None = None
 

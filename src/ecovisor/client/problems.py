@@ -27,7 +27,7 @@ _BY_TYPE: Mapping[str, type[EcovisorError]] = {
     "tag:unavailable": Unavailable,
     "tag:store": Unavailable,
 }
-_UNPROCESSABLE, _TOO_MANY = 422, 429
+_LATER = frozenset({408, 429})
 _decode = msgspec.json.Decoder(wire.Problem).decode
 
 
@@ -79,8 +79,8 @@ def _problem(body: bytes) -> wire.Problem | None:
 
 
 def _by_status(status: int, changes: bool, *, known: bool) -> type[EcovisorError]:
-    if not known or status == _TOO_MANY or status >= 500 or status < 400:
+    if not known or status in _LATER or status >= 500 or status < 400:
         return Unavailable
-    if status in {404, _UNPROCESSABLE}:
+    if status in {404, 422}:
         return SettingRefused if changes else Infeasible
     return Refused
