@@ -66,7 +66,7 @@ def test_a_curve_without_noise_is_recovered(curve: tuple[float, ...], more: int)
     assert fit.rmse_w <= fit.max_error_w * (1 + 1e-12)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(curves)
 def test_cross_validation_finds_a_curve_that_fits_as_well(curve: tuple[float, ...]) -> None:
     assume(len(curve) <= 12)
@@ -103,6 +103,7 @@ def test_a_fit_never_falls_and_never_loses_to_a_straight_line(found: list[PowerS
 @given(samples, st.integers(2, 5))
 @settings(max_examples=60, deadline=None)
 def test_a_fit_is_as_good_as_the_best_of_all_cases(found: list[PowerSample], n: int) -> None:
+    found = [PowerSample(0.0, found[0].power_w), *found, PowerSample(1.0, found[-1].power_w)]
     fit = fit_power_curve(found, n)
     best = best_by_trying(found, n)
     assert squared_error(fit.power_curve_w, found) <= best * (1 + 1e-5) + 1e-4 * len(found)
@@ -149,6 +150,30 @@ def test_intervals_without_samples_are_told_and_bridged_straight() -> None:
     assert fit.empty_intervals_ratio == ((0.0, 0.1), (0.1, 0.2), (0.4, 0.5), (0.5, 0.6), (0.8, 0.9), (0.9, 1.0))
     assert (fit.measured_from_ratio, fit.measured_to_ratio) == (0.2, 0.75)
     assert fit.power_curve_w == pytest.approx([10.0 + 10.0 * k for k in range(11)], abs=1e-4)
+
+
+@given(st.floats(-1.0, 1.0), st.floats(0.0, 0.004), st.floats(-1.0, 1.0))
+@settings(deadline=None)
+def test_a_sliver_of_an_interval_does_not_decide_the_power_at_its_end(noise_w: float, sliver: float, more_w: float) -> None:
+    found = on((100.0, 200.0), 10)[1:10]
+    found[-1] = PowerSample(0.9 + sliver, 190.0 + noise_w)
+    fit = fit_power_curve([*found, PowerSample(0.9, 190.0 + more_w), PowerSample(0.1 - sliver, 110.0 + more_w)], 11)
+    assert fit.power_curve_w[0] == pytest.approx(100.0, abs=4.0)
+    assert fit.power_curve_w[-1] == pytest.approx(200.0, abs=4.0)
+
+
+@given(st.floats(0.0, 0.85), st.floats(0.1, 0.15), st.floats(0.0, 300.0), points)
+@settings(deadline=None)
+def test_a_line_measured_in_part_is_the_line_on_the_whole(low: float, span: float, slope_w: float, n: int) -> None:
+    found = [PowerSample(low + span * k / 20, 100.0 + slope_w * (low + span * k / 20)) for k in range(21)]
+    fit = fit_power_curve(found, n)
+    assert fit.power_curve_w == pytest.approx([100.0 + slope_w * k / (n - 1) for k in range(n)], abs=0.01)
+    assert fit.max_error_w <= 1e-4
+
+
+def test_the_continuation_below_never_falls_under_0() -> None:
+    fit = fit_power_curve([PowerSample(0.5 + k / 100, 2.0 * k) for k in range(51)], 11)
+    assert fit.power_curve_w == pytest.approx([0.0] * 5 + [20.0 * k for k in range(6)], abs=1e-5)
 
 
 def test_a_ladder_of_single_samples_is_enough() -> None:

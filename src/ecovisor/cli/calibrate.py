@@ -150,11 +150,11 @@ def _from_ladder(root: Path, rungs: int, hold: str, *, psys: bool, cores: float 
 
 
 def _refuse_a_busy_machine(samples: Sequence[PowerSample]) -> None:
-    from ecovisor.library.calibration import LEAST_SPAN_RATIO
+    from ecovisor.library.calibration import span_enough
     from ecovisor.model.errors import InputError
 
     loads = [sample.load_ratio for sample in samples]
-    if max(loads) - min(loads) < LEAST_SPAN_RATIO:
+    if not span_enough(loads):
         raise InputError(
             "calibrate",
             f"other work kept this machine at {min(loads):.0%} load or more, even on the idle rung",

@@ -4,7 +4,9 @@ The curve is piecewise linear between evenly spaced loads from idle to full and 
 Among such curves the fit has the least squared error. In the variables idle power and increments between points, all at least 0,
 that is a non-negative least-squares problem, solved by the active-set method of Lawson and Hanson (Solving Least Squares Problems,
 1974, chapter 23) on the normal equations, which are at most 21 × 21. Where samples do not decide, the curve takes the straightest
-course: its second differences are penalised so weakly that only ties feel it. Pure; where samples come from is ``adapters.meters``.
+course: its second differences are penalised so weakly that only ties feel it. Points that lie further outside the measured loads
+than half an interval are not fitted but lie on the straight continuation of the curve: a slope over a sliver of an interval would be
+noise, and have no bound. Pure; where samples come from is ``adapters.meters``.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from ecovisor.model.errors import InputError
 from ecovisor.physics.server_power import power_at_w
@@ -87,9 +90,9 @@ def fit_power_curve(samples: Sequence[PowerSample], points: int | None = None) -
     tried: dict[int, float] = {}
     if points is None:
         points, tried = _choose_points(ordered)
-    curve = _Equations.of(ordered, points).solve()
+    curve = _Equations.of(ordered, _Knots.over(ordered, points)).solve()
     residuals = [sample.power_w - power_at_w(curve, points, sample.load_ratio) for sample in ordered]
-    straight = _Equations.of(ordered, LEAST_POINTS).solve()
+    straight = _Equations.of(ordered, _Knots.over(ordered, LEAST_POINTS)).solve()
     mean_w = math.fsum(sample.power_w for sample in ordered) / len(ordered)
     variance = math.fsum((sample.power_w - mean_w) ** 2 for sample in ordered)
     error = math.fsum(residual**2 for residual in residuals)
@@ -110,6 +113,11 @@ def fit_power_curve(samples: Sequence[PowerSample], points: int | None = None) -
     )
 
 
+def span_enough(loads_ratio: Sequence[float]) -> bool:
+    """Whether loads lie `LEAST_SPAN_RATIO` apart or more, but for rounding."""
+    return bool(loads_ratio) and max(loads_ratio) - min(loads_ratio) >= LEAST_SPAN_RATIO * (1.0 - _ROUNDING)
+
+
 def _check(samples: Sequence[PowerSample], points: int | None) -> None:
     if points is not None and not LEAST_POINTS <= points <= MOST_POINTS:
         raise InputError("points", f"is {points}, must be {LEAST_POINTS} to {MOST_POINTS}", "a power curve has no others")
@@ -121,8 +129,7 @@ def _check(samples: Sequence[PowerSample], points: int | None) -> None:
         if not 0.0 <= sample.power_w < math.inf:
             raise InputError(f"sample {k + 1}", f"has a power of {sample.power_w:g} W, must be at least 0", "leave it out")
     loads = [sample.load_ratio for sample in samples]
-    span = max(loads) - min(loads) if loads else 0.0
-    if span < LEAST_SPAN_RATIO:
+    if not span_enough(loads):
         spread = f"all loads lie between {min(loads):.1%} and {max(loads):.1%}" if loads else "there are none"
         raise InputError("samples", f"{spread}, they must span at least {LEAST_SPAN_RATIO:.0%}", "measure from idle to full load")
 
@@ -131,7 +138,7 @@ def _choose_points(ordered: Sequence[PowerSample]) -> tuple[int, dict[int, float
     """The number of points, and the error on left-out samples of every number that was tried. [W]"""
     most = min(MOST_POINTS, max(LEAST_POINTS, len({sample.load_ratio for sample in ordered})))
     folds = [list(ordered[k::_FOLDS]) for k in range(min(_FOLDS, len(ordered)))]
-    errors = {points: _errors_left_out(folds, points) for points in range(LEAST_POINTS, most + 1)}
+    errors = {points: _errors_left_out(folds, _Knots.over(ordered, points)) for points in range(LEAST_POINTS, most + 1)}
     errors = {points: error for points, error in errors.items() if error}
     if not errors:  # so few samples that none can be left out
         return LEAST_POINTS, {}
@@ -145,13 +152,13 @@ def _choose_points(ordered: Sequence[PowerSample]) -> tuple[int, dict[int, float
     return chosen, {points: math.sqrt(mean) for points, mean in means.items()}
 
 
-def _errors_left_out(folds: Sequence[Sequence[PowerSample]], points: int) -> list[float]:
+def _errors_left_out(folds: Sequence[Sequence[PowerSample]], knots: _Knots) -> list[float]:
     """Mean squared error of each fold by a curve fitted to the others. [W²]"""
-    parts = [_Equations.of(fold, points) for fold in folds]
+    parts = [_Equations.of(fold, knots) for fold in folds]
     errors = []
     for k, fold in enumerate(folds):
         rest = [sample.load_ratio for i, other in enumerate(folds) if i != k for sample in (other[0], other[-1])]
-        if rest and max(rest) - min(rest) >= LEAST_SPAN_RATIO:
+        if span_enough(rest):
             curve = _Equations.sum([part for i, part in enumerate(parts) if i != k]).solve()
             errors.append(_squared_error(fold, curve) / len(fold))
     return errors
@@ -165,32 +172,65 @@ def _interval(load_ratio: float, points: int) -> int:
     return min(int(load_ratio * (points - 1)), points - 2)
 
 
+@dataclass(frozen=True, slots=True)
+class _Knots:
+    """The points of a curve that samples decide on."""
+
+    points: int
+    first: int
+    last: int
+
+    @classmethod
+    def over(cls, ordered: Sequence[PowerSample], points: int) -> _Knots:
+        """From the point nearest to the smallest load to the one nearest to the largest, at least two."""
+        low, high = (ordered[k].load_ratio * (points - 1) for k in (0, -1))
+        first, last = math.ceil(low - 0.5), math.floor(high + 0.5)
+        if first >= last:
+            first = _interval((ordered[0].load_ratio + ordered[-1].load_ratio) / 2.0, points)
+            last = first + 1
+        return cls(points, first, last)
+
+    def place(self, load_ratio: float) -> tuple[int, float]:
+        """The point below a load, counted from the first, and how far it is to the next; beyond 0 to 1 outside of all. [1]"""
+        k = min(max(_interval(load_ratio, self.points), self.first), self.last - 1)
+        return k - self.first, load_ratio * (self.points - 1) - k
+
+    def whole_curve_w(self, fitted_w: Sequence[float]) -> tuple[float, ...]:
+        """All points: the fitted ones, and beyond them the straight continuation, never below 0. [W]"""
+        slopes = fitted_w[1] - fitted_w[0], fitted_w[-1] - fitted_w[-2]
+        below = (max(fitted_w[0] - (self.first - k) * slopes[0], 0.0) for k in range(self.first))
+        above = (fitted_w[-1] + (k - self.last) * slopes[1] for k in range(self.last + 1, self.points))
+        return (*below, *fitted_w, *above)
+
+
 @dataclass(slots=True)
 class _Equations:
     """Normal equations of the curve's points: a tridiagonal matrix, since a sample concerns the two points around it."""
 
+    knots: _Knots
     diagonal: list[float]
     beside: list[float]
     right: list[float]
     weight: float
 
     @classmethod
-    def of(cls, samples: Sequence[PowerSample], points: int) -> _Equations:
-        diagonal, beside, right = [0.0] * points, [0.0] * (points - 1), [0.0] * points
+    def of(cls, samples: Sequence[PowerSample], knots: _Knots) -> _Equations:
+        size = knots.last - knots.first + 1
+        diagonal, beside, right = [0.0] * size, [0.0] * (size - 1), [0.0] * size
         for sample in samples:
-            k = _interval(sample.load_ratio, points)
-            above = sample.load_ratio * (points - 1) - k
+            k, above = knots.place(sample.load_ratio)
             below = 1.0 - above
             diagonal[k] += below * below
             diagonal[k + 1] += above * above
             beside[k] += below * above
             right[k] += below * sample.power_w
             right[k + 1] += above * sample.power_w
-        return cls(diagonal, beside, right, float(len(samples)))
+        return cls(knots, diagonal, beside, right, float(len(samples)))
 
     @classmethod
     def sum(cls, parts: Sequence[_Equations]) -> _Equations:
         return cls(
+            parts[0].knots,
             [math.fsum(column) for column in zip(*(part.diagonal for part in parts), strict=True)],
             [math.fsum(column) for column in zip(*(part.beside for part in parts), strict=True)],
             [math.fsum(column) for column in zip(*(part.right for part in parts), strict=True)],
@@ -199,29 +239,25 @@ class _Equations:
 
     def solve(self) -> tuple[float, ...]:
         """The curve. [W]"""
-        points = len(self.diagonal)
-        matrix = [[0.0] * points for _ in range(points)]
-        for k in range(points):
+        size = len(self.diagonal)
+        matrix = [[0.0] * size for _ in range(size)]
+        for k in range(size):
             matrix[k][k] = self.diagonal[k] / self.weight
-        for k in range(points - 1):
+        for k in range(size - 1):
             matrix[k][k + 1] = matrix[k + 1][k] = self.beside[k] / self.weight
-        for k in range(points - 2):
+        for k in range(size - 2):
             for i, one in enumerate((1.0, -2.0, 1.0)):
                 for j, other in enumerate((1.0, -2.0, 1.0)):
                     matrix[k + i][k + j] += _STRAIGHTNESS * one * other
         right = [value / self.weight for value in self.right]
-        for k in reversed(range(points - 1)):  # from points to increments: a point is the sum of the increments up to it
+        for k in reversed(range(size - 1)):  # from points to increments: a point is the sum of the increments up to it
             right[k] += right[k + 1]
-            for j in range(points):
+            for j in range(size):
                 matrix[k][j] += matrix[k + 1][j]
         for row in matrix:
-            for k in reversed(range(points - 1)):
+            for k in reversed(range(size - 1)):
                 row[k] += row[k + 1]
-        curve, power_w = [], 0.0
-        for increment_w in non_negative_solution(matrix, right):
-            power_w += increment_w
-            curve.append(power_w)
-        return tuple(curve)
+        return self.knots.whole_curve_w(list(accumulate(non_negative_solution(matrix, right))))
 
 
 def non_negative_solution(matrix: Matrix, right: Sequence[float]) -> list[float]:

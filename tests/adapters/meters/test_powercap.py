@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from tests.adapters.meters.trees import RANGE_UJ, Clock, Tree, Zone
 
 from ecovisor.adapters.meters.powercap import PowercapMeter
+from ecovisor.adapters.meters.rapl_tree import RaplDomain
 from ecovisor.model.errors import Unavailable
 from ecovisor.model.series import Quality
 from ecovisor.ports.live import EnergyCounter
@@ -125,6 +127,13 @@ def test_twelve_packages_keep_their_memory_apart(tree: Tree) -> None:
     assert f"RAPL {' + '.join(zones)} in" in meter_of(tree).describe()
 
 
+def test_packages_whose_numbers_begin_alike_do_not_share_their_memory(tree: Tree) -> None:
+    tree.add("intel-rapl:1", "package-1")
+    tree.add("intel-rapl:10", "package-10")
+    tree.add("intel-rapl:10:0", "dram")
+    assert "RAPL package-1 + package-10 + package-10 dram in" in meter_of(tree).describe()
+
+
 # -- wraps
 
 
@@ -141,7 +150,7 @@ def histories(draw: st.DrawFn) -> tuple[list[tuple[int, int]], list[tuple[list[i
     return domains, steps
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(histories())
 def test_increments_sum_exactly_under_any_wrap(history: tuple[list[tuple[int, int]], list[tuple[list[int], float]]]) -> None:
     domains, steps = history
@@ -204,6 +213,32 @@ def test_without_a_range_a_falling_counter_starts_anew(tree: Tree) -> None:
     zone.set(5)
     clock.now_s += 1.0
     assert read(meter).epoch != first.epoch
+
+
+def test_two_readers_at_once_count_nothing_twice(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    zone = tree.add("intel-rapl:0", "package-0")
+    meter = meter_of(tree)
+    first = read(meter)
+    zone.use(5_000_000)
+    inside, together, whole = [0], [0], RaplDomain.energy_uj
+
+    def lingering(domain: RaplDomain) -> int:
+        inside[0] += 1
+        together[0] = max(together[0], inside[0])
+        value = whole(domain)
+        time.sleep(0.02)  # long enough for the other to come in, if it may
+        inside[0] -= 1
+        return value
+
+    monkeypatch.setattr(RaplDomain, "energy_uj", lingering)
+
+    async def both() -> list[EnergyCounter | None]:
+        return list(await asyncio.gather(meter.read(), meter.read()))
+
+    for counter in asyncio.run(both()):
+        assert counter is not None
+        assert counter.energy_j - first.energy_j == 5.0
+    assert together == [1]
 
 
 # -- what is not known
