@@ -7,6 +7,7 @@ a tile of its own.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -110,10 +111,9 @@ class Arrangement:
 
     def group_of(self, index: int) -> Group:
         """The group that an app's number belongs to."""
-        for group in self.groups:
-            if index < group.first + group.spec.count:
-                return group
-        return self.own_group
+        if index >= self.app_count:
+            return self.own_group
+        return self.groups[bisect_right(self.groups, index, key=lambda group: group.first) - 1]
 
     def handle(self, index: int) -> VirtualEnergySystem:
         """The virtual energy system of an app's number."""
@@ -160,6 +160,11 @@ class Arrangement:
         if group is self.own_group:
             return [self.get(group.first, column)]
         return self.memory.values(group.first, group.spec.count, column)
+
+    def everyone(self, column: str) -> list[float]:
+        """A column of all apps, `_site` last."""
+        apps = self.memory.values(0, self.app_count, column) if self.app_count else ()
+        return [*map(float, apps), self.get(self.app_count, column)]
 
     def fill(self, group: Group, column: str, value: float) -> None:
         """Set a column of all copies of a group."""

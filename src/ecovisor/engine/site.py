@@ -82,7 +82,7 @@ class Site(Arrangement):
 
     def levels_wh(self) -> list[float]:
         """Battery levels of all apps, `_site`'s last. [Wh]"""
-        return [level_wh for group in self.all_groups for level_wh in self.values(group, "battery_level_wh")]
+        return self.everyone("battery_level_wh")
 
     def begin(self) -> None:
         """Before the first tick: every app holds its part of the battery's initial level."""
@@ -126,10 +126,11 @@ class Site(Arrangement):
             Infeasible: a name that is taken, or shares that are not left.
         """
         self._at_boundary("join")
-        for k, spec in enumerate(specs):
-            for other in (*(group.spec for group in self.all_groups), *specs[:k]):
-                if clash := spec.clash(other):
-                    raise Infeasible(f"app {clash!r} exists already or is reserved; choose another name")
+        taken = {group.spec.name: group.spec for group in self.all_groups}
+        for spec in specs:
+            if clash := spec.clash(taken):
+                raise Infeasible(f"app {clash!r} exists already or is reserved; choose another name")
+            taken[spec.name] = spec
         own = remaining_shares([(g.spec.shares, g.spec.count) for g in self.groups] + [(s.shares, s.count) for s in specs])
         self.rearrange([*self.groups, *(Group(spec, 0, spec.containers) for spec in specs)])
         self.own_group.spec = replace(self.own_group.spec, shares=own)
@@ -364,7 +365,7 @@ class Site(Arrangement):
         self._in_loop = True
 
     def _tell_levels(self) -> None:
-        capacities = [capacity_wh for group in self.all_groups for capacity_wh in self.values(group, "capacity_wh")]
+        capacities = self.everyone("capacity_wh")
         self.recorder.set_levels(dict(zip(self.app_names, zip(self.levels_wh(), capacities, strict=True), strict=True)))
 
     def left_loop(self) -> None:

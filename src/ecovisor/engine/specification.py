@@ -44,15 +44,21 @@ class AppSpec:
         """Name of a copy, from 0."""
         return self.name if self.count == 1 else f"{self.name}-{copy + 1}"
 
-    def clash(self, other: AppSpec) -> str | None:
-        """A name that this spec and another, or copies of them, would share."""
-        for one, two in ((self, other), (other, self)):
-            if one.name == two.name:
-                return one.name
-            tail = one.name[len(two.name) + 1 :] if one.name.startswith(f"{two.name}-") else ""
-            if one.count == 1 and two.count > 1 and tail.isdecimal() and str(int(tail)) == tail and 1 <= int(tail) <= two.count:
-                return one.name
+    def clash(self, others: Mapping[str, AppSpec]) -> str | None:
+        """A name that this spec and another of ``others`` (by name), or copies of them, would share."""
+        if self.name in others:
+            return self.name
+        stem = self.name.rpartition("-")[0]
+        if self.count == 1 and stem in others and others[stem].has_copy(self.name):
+            return self.name
+        if self.count > 1:
+            return next((name for name, other in others.items() if other.count == 1 and self.has_copy(name)), None)
         return None
+
+    def has_copy(self, name: str) -> bool:
+        """Whether one of several copies is called so."""
+        tail = name[len(self.name) + 1 :] if name.startswith(f"{self.name}-") else ""
+        return self.count > 1 and tail.isdecimal() and str(int(tail)) == tail and 1 <= int(tail) <= self.count
 
 
 @dataclass(slots=True)

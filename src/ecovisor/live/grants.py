@@ -39,7 +39,7 @@ def expected_battery_w(site: Site, efficiencies: Efficiencies, loss_ratio: float
     """What all batteries would be charged and discharged with if every app drew in the coming tick what it drew in the last. [W]"""
     charge_w = discharge_w = 0.0
     columns = {
-        name: [float(value) for group in site.all_groups for value in site.values(group, name)]
+        name: site.everyone(name)
         for name in (
             "demand_w",
             "unserved_w",

@@ -153,7 +153,7 @@ class Snapshots:
     def freeze(self, moment: Moment) -> Frozen:
         """Copy the engine's columns."""
         site = self._site
-        columns = {name: [float(value) for group in site.all_groups for value in site.values(group, name)] for name in COLUMNS}
+        columns = {name: site.everyone(name) for name in COLUMNS}
         return Frozen(moment, columns, {name: k for k, name in enumerate(site.app_names)})
 
     def publish(self, frozen: Frozen) -> None:
