@@ -126,7 +126,9 @@ class Care:
                 self.look(container)
                 often = True
             often = often or isinstance(container.group, Session)
-        self._find_orphans()
+        if self._newest != (newest := processes.newest_pid()):
+            self._newest = newest
+            self._find_orphans()
         self._loop.after(_LOOK_S if often else _SELDOM_S, self.look_around)
 
     def reap(self) -> None:
@@ -167,6 +169,8 @@ class Care:
             return
         if not container.first_ended and container.watch is None and not container.first_process_lives():
             container.first_process_ended(None)
+        if container.first_ended and isinstance(container.group, Session):
+            self._find_orphans()
         if container.has_ended():
             self._unwatch(container)
             if container.output is not None:
@@ -176,15 +180,13 @@ class Care:
 
     def _find_orphans(self) -> None:
         """Processes that lost their parent have become our children; give them to the container that they came from."""
-        sessions = {one.mark: one.group for one in self.containers.values() if isinstance(one.group, Session)}
-        if not sessions or self._newest == (newest := processes.newest_pid()):
-            return
-        self._newest = newest
-        for pid in processes.children(os.getpid()):
-            if not any(session.has(pid) for session in sessions.values()):
-                session = sessions.get(processes.mark_of(pid) or "")
-                if session is not None:
-                    session.add(pid)
+        capped = [(one, one.group) for one in self.containers.values() if isinstance(one.group, Session)]
+        for pid in processes.children(os.getpid()) if capped else ():
+            if not any(session.has(pid) for _, session in capped):
+                seen, mark = processes.stat(pid), processes.mark_of(pid)
+                for container, session in capped:
+                    if mark == container.mark or (seen is not None and seen.session == container.record.pid):
+                        session.add(pid)
 
     def drive(self, container: Container) -> None:
         """Take the next step of its duty cycle now; nothing happens where the kernel does that."""

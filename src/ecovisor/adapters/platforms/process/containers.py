@@ -142,7 +142,8 @@ class Container:
         """As it travels: app, id, state, CPU time, limit, exit code, start."""
         record = self.record
         state = "exited" if record.ended else "suspended" if record.suspended else "running"
-        return [record.app, record.id, state, self.cpu_s(), record.limit_cores, record.exit_code, record.started_wall_s]
+        exit_code = record.exit_code if record.ended else None
+        return [record.app, record.id, state, self.cpu_s(), record.limit_cores, exit_code, record.started_wall_s]
 
     def cpu_s(self) -> float:
         """CPU time so far; what it was at the end. [s]"""

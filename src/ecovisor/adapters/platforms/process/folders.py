@@ -18,6 +18,7 @@ import contextlib
 import itertools
 import os
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,9 +92,14 @@ def make(folder: Folder, uid: int | None, gid: int | None) -> None:
 def discard(root: Path, folder: Folder) -> None:
     """A container is gone: put its folder into the trash, which takes no time, however much is in it."""
     with contextlib.suppress(FileNotFoundError):
-        folder.path.rename(root / "trash" / f"{os.getpid()}.{next(_serial)}")
+        folder.path.rename(root / "trash" / _fresh_name())
     with contextlib.suppress(OSError):  # there are other containers of the app
         folder.path.parent.rmdir()
+
+
+def _fresh_name() -> str:
+    """That nothing in the trash has."""
+    return f"{os.getpid()}.{time.time_ns()}.{next(_serial)}"
 
 
 def each(root: Path) -> Iterator[Folder]:
@@ -130,7 +136,7 @@ def _flatten(trash: int, name: str) -> None:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     _allow_ourselves(entry.name, inside)
-                    os.rename(entry.name, f"{name}.{next(_serial)}", src_dir_fd=inside, dst_dir_fd=trash)
+                    os.rename(entry.name, _fresh_name(), src_dir_fd=inside, dst_dir_fd=trash)
                 else:
                     os.unlink(entry.name, dir_fd=inside)
     finally:

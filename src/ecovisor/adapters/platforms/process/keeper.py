@@ -89,6 +89,7 @@ class Keeper:
         """Until there is nothing to do."""
         become_reaper()
         self._end_on_sigterm()
+        self._listening.listen(8)  # again, because who listened last is whom a server sees at the other end
         self._care.take_over(self._config.parents)
         self._care.look_around()
         self._loop.after(_LONELY_S, self._leave_if_idle)

@@ -222,10 +222,10 @@ class ProcessPlatform:
                     raise Unavailable(f"{error.filename}: {error.strerror}") from error
         raise Refused(f"container {container_id} of app {app}: there is none of this name")
 
-    async def _ask(self, do: str, deadline_s: float = _DEADLINE_S, **fields: object) -> Message:
+    async def _ask(self, do: str, deadline_s: float | None = None, **fields: object) -> Message:
         if self._keeper is None:
             raise Unavailable(f"{self._root}: the platform is not open")
-        return await self._keeper.ask(do, deadline_s=deadline_s, **fields)
+        return await self._keeper.ask(do, deadline_s=_DEADLINE_S if deadline_s is None else deadline_s, **fields)
 
     async def _empty_trash(self) -> None:
         """Containers may leave a lot."""

@@ -77,7 +77,7 @@ def survey(name: str, wanted: str = "auto", kernel: Kernel | None = None) -> Sur
                 parents, bound_cores = _try_v1(name, kernel)
             else:
                 parents, bound_cores = {}, math.inf
-        except _Unfit as why:
+        except (_Unfit, OSError) as why:
             reasons.append(f"no {mechanism}: {why}")
         else:
             return Survey(mechanism, parents, bound_cores, reasons)
