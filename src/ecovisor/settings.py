@@ -255,7 +255,7 @@ class Command(_Group, kw_only=True, frozen=True):
     argv: Annotated[list[str], Meta(min_length=1)]
     """Program and arguments; no shell is involved. `{python}` stands for the Python that runs the ecovisor."""
     directory: str | None = None
-    """Working directory. Default: one of the container's own."""
+    """Working directory, relative to this file. Default: one of the container's own."""
     environment: dict[str, str] = msgspec.field(default_factory=dict)
     """Environment variables. Besides these a container has `PATH`, `HOME`, and where to reach the ecovisor."""
 

@@ -6,14 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ecovisor.adapters.platforms.process.platform import ProcessPlatform
+from ecovisor.adapters.sockets import socket_path
 from ecovisor.api.listening import Unix
 from ecovisor.api.server import Server
 from ecovisor.ports.live import Platform
-
-
-def socket_path(state_dir: Path, app: str | None) -> Path:
-    """The socket of an app, or of the operator (None); where the folder of sockets is a link, in the folder that it leads to."""
-    return (state_dir / "sockets").resolve() / f"{'_operator' if app is None else app}.sock"
 
 
 class Doors:

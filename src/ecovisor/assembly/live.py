@@ -34,12 +34,13 @@ from ecovisor.adapters.platforms.process.users import DEFAULT_UIDS
 from ecovisor.adapters.platforms.simulated import SimulatedPlatform
 from ecovisor.adapters.scenario_checks import live_interval_of
 from ecovisor.adapters.signals.live import LiveSignal, plant_series
+from ecovisor.adapters.sockets import socket_path
 from ecovisor.adapters.stores.ledger import Ledger
 from ecovisor.api.application import create_app
 from ecovisor.api.listening import Listener, Tcp, Unix
 from ecovisor.api.server import Server
 from ecovisor.api.tokens import Tokens
-from ecovisor.assembly.doors import Doors, socket_path
+from ecovisor.assembly.doors import Doors
 from ecovisor.assembly.reload import reload
 from ecovisor.assembly.site import build_site
 from ecovisor.dashboard import routes as dashboard_routes
@@ -60,6 +61,7 @@ from ecovisor.ports import Forecaster
 from ecovisor.ports.live import Clock, Command, EnergyPlant, NodeMeter, Platform
 from ecovisor.presets import AppShares, resolve_battery, shares_of
 from ecovisor.settings import App, Policy, Scenario, Serving, Workload
+from ecovisor.settings import Command as CommandSettings
 from ecovisor.workloads.models import Metered
 
 log = logging.getLogger("ecovisor")
@@ -170,7 +172,7 @@ async def _open(scenario: Scenario, serving: Serving, folder: Path, state_dir: P
         site=site,
         tap=tap,
         loop=loop,
-        settings=_live_settings(scenario, serving, tick_s),
+        settings=_live_settings(scenario, serving, folder, tick_s),
         clock=clock,
         ledger=ledger,
         platform=platform,
@@ -385,7 +387,7 @@ def _site(
     )
 
 
-def _live_settings(scenario: Scenario, serving: Serving, tick_s: float) -> LiveSettings:
+def _live_settings(scenario: Scenario, serving: Serving, folder: Path, tick_s: float) -> LiveSettings:
     battery = resolve_battery(scenario.site.battery) if scenario.site.battery is not None else None
     exports = "export" in scenario.site.excess
     return LiveSettings(
@@ -405,14 +407,14 @@ def _live_settings(scenario: Scenario, serving: Serving, tick_s: float) -> LiveS
         else Efficiencies(battery.charge_efficiency, battery.discharge_efficiency),
         has_battery=battery is not None,
         keep_ticks_s=duration_s(serving.keep_ticks),
-        commands={
-            name: Command(
-                [sys.executable if part == "{python}" else part for part in command.argv], command.directory, command.environment
-            )
-            for name, command in serving.commands.items()
-        },
+        commands={name: _command(command, folder) for name, command in serving.commands.items()},
         apps=[_live_app(app) for app in scenario.apps],
     )
+
+
+def _command(command: CommandSettings, folder: Path) -> Command:
+    argv = [sys.executable if part == "{python}" else part for part in command.argv]
+    return Command(argv, None if command.directory is None else str((folder / command.directory).resolve()), command.environment)
 
 
 def _live_app(app: App) -> LiveApp:

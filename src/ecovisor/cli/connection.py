@@ -51,11 +51,6 @@ CaFile = Annotated[Path | None, typer.Option("--ca-file", help="Certificates to 
 A = TypeVar("A")
 
 
-def socket_of(state_dir: Path, app: str | None = None) -> Path:
-    """The Unix socket of an app, or the operator's (None), under a state directory."""
-    return state_dir / "sockets" / f"{'_operator' if app is None else app}.sock"
-
-
 def locate(
     url: str | None = None,
     token_file: Path | None = None,
@@ -69,18 +64,19 @@ def locate(
     Raises:
         SettingsError: more than one place is named, one of them cannot be, or a file cannot be read.
     """
+    from ecovisor.adapters.sockets import socket_path
     from ecovisor.client.connecting import find, read_token
 
     named = [option for option, value in (("--state", state), ("--url", url), ("--unix", unix)) if value is not None]
     if len(named) > 1:
         raise SettingsError(" and ".join(named), "name two places", "give one of them")
     if state is not None:
-        unix = socket_of(state)
+        unix = socket_path(state, None)
     elif url is None and unix is None and (token_file is not None or not environment.get("ECOVISOR_SOCKET")):
         url = environment.get("ECOVISOR_URL") or None
         knows_a_token = token_file or environment.get("ECOVISOR_TOKEN") or environment.get("ECOVISOR_TOKEN_FILE")
-        if url is None and not knows_a_token and socket_of(DEFAULT_STATE).exists():
-            unix = socket_of(DEFAULT_STATE)
+        if url is None and not knows_a_token and socket_path(DEFAULT_STATE, None).exists():
+            unix = socket_path(DEFAULT_STATE, None)
         elif url is None:
             url = DEFAULT_URL
     return find(url, None if token_file is None else read_token(token_file), unix, ca_file, environment)
@@ -114,11 +110,10 @@ class Operator:
 
         complete(self._transport.close())
 
-    @property
-    def state_dir(self) -> Path | None:
-        """The state directory, if the site is reached through a socket in it."""
+    def socket_of(self, app: str) -> Path | None:
+        """The socket of an app, if the site is reached through the operator's, beside it."""
         path = self.address.target.socket_path
-        return None if path is None else Path(path).absolute().parent.parent
+        return None if path is None else Path(path).absolute().with_name(f"{app}.sock")
 
     def ask(
         self, endpoint: Endpoint[A], body: msgspec.Struct | None = None, *, query: Mapping[str, str] | None = None, **parts: str
