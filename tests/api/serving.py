@@ -97,7 +97,6 @@ def serving(
     loop = loop_factory()()
     thread = threading.Thread(target=loop.run_forever, name="server")
     thread.start()
-    made: list[Server] = []
 
     async def start() -> Site:
         backend = PlayedBackend()
@@ -107,18 +106,16 @@ def serving(
         interface = create_app(backend, tokens=tokens, callbacks=known, extra_routes=extra_routes, limits=limits)
         server = Server(interface, listeners, allow_insecure=allow_insecure)
         await server.start()
-        made.append(server)
         return Site(backend, tokens, interface, server, loop, token)
 
-    try:
-        yield asyncio.run_coroutine_threadsafe(start(), loop).result(30)
-    finally:
-        for server in made:
-            asyncio.run_coroutine_threadsafe(server.stop(), loop).result(30)
-        asyncio.run_coroutine_threadsafe(_settle(), loop).result(30)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+    with contextlib.ExitStack() as ending:
+        ending.callback(loop.close)
+        ending.callback(thread.join)
+        ending.callback(loop.call_soon_threadsafe, loop.stop)
+        ending.callback(lambda: asyncio.run_coroutine_threadsafe(_settle(), loop).result(30))
+        running = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
+        ending.callback(lambda: running.run(running.server.stop()))
+        yield running
 
 
 async def _settle() -> None:

@@ -127,7 +127,7 @@ def test_a_reader_that_sleeps_loses_nothing_and_nothing_is_queued_for_it() -> No
 
 async def paused(site: Site) -> None:
     """Until a connection takes no more to send."""
-    (running,) = site.server._running.values()
+    (running,) = site.server._running
     connections: set[Any] = set(running._server.server_state.connections)
     while not any(one.flow.write_paused for one in connections):
         await asyncio.sleep(0.005)

@@ -52,12 +52,12 @@ class Server:
         self._app = app
         self._first = tuple(listeners)
         self._allow_insecure = allow_insecure
-        self._running: dict[Listener, _Running] = {}
+        self._running: list[_Running] = []
 
     @property
     def addresses(self) -> list[str]:
         """What clients connect to, in the order of the listeners."""
-        return [running.address for running in self._running.values()]
+        return [running.address for running in self._running]
 
     async def start(self) -> None:
         """Listen. Returns once connections are accepted.
@@ -82,19 +82,20 @@ class Server:
             raise
         running = _Running(self._app, listener, bound, context)
         await running.start()
-        self._running[listener] = running
+        self._running.append(running)
         logger.info("listening on %s", running.address)
         return running.address
 
     async def unlisten(self, app: str) -> None:
         """Close the sockets of an app that has left."""
-        for listener in [one for one in self._running if isinstance(one, Unix) and one.app == app]:
-            await self._running.pop(listener).stop()
+        leaving = [one for one in self._running if isinstance(one.listener, Unix) and one.listener.app == app]
+        self._running = [one for one in self._running if one not in leaving]
+        for one in leaving:
+            await one.stop()
 
     async def stop(self) -> None:
         """End streams, let requests under way finish for a while, and close everything."""
-        running = list(self._running.values())
-        self._running.clear()
+        running, self._running = self._running, []
         for one in running:
             one.close()
         await self._app.finish()
@@ -124,7 +125,7 @@ class _Running:
         state: dict[str, object] = {PRINCIPAL: principal_of(listener.app)} if isinstance(listener, Unix) else {}
         self.address = address_of(listener, bound)
         self._server = _Uvicorn(config, state, bound, context, limits.header_timeout_s)
-        self._listener = listener
+        self.listener = listener
         self._bound = bound
         self._task: asyncio.Task[None] | None = None
 
@@ -149,8 +150,8 @@ class _Running:
 
     def _close_socket(self) -> None:
         self._bound.close()
-        if isinstance(self._listener, Unix):
-            self._listener.path.unlink(missing_ok=True)
+        if isinstance(self.listener, Unix):
+            self.listener.path.unlink(missing_ok=True)
 
 
 class _Uvicorn(uvicorn.Server):
