@@ -11,9 +11,8 @@ import logging
 import os
 import sys
 import tempfile
-from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -33,7 +32,6 @@ from ecovisor.adapters.platforms.process.platform import ProcessPlatform
 from ecovisor.adapters.platforms.process.users import DEFAULT_UIDS
 from ecovisor.adapters.platforms.simulated import SimulatedPlatform
 from ecovisor.adapters.scenario_checks import live_interval_of
-from ecovisor.adapters.signals.live import LiveSignal, plant_series
 from ecovisor.adapters.sockets import socket_path
 from ecovisor.adapters.stores.ledger import Ledger
 from ecovisor.api.application import create_app
@@ -41,11 +39,10 @@ from ecovisor.api.listening import Listener, Tcp, Unix
 from ecovisor.api.server import Server
 from ecovisor.api.tokens import Tokens
 from ecovisor.assembly.doors import Doors
+from ecovisor.assembly.live_signals import signals_of, site_of, sun_of
 from ecovisor.assembly.reload import reload
-from ecovisor.assembly.site import build_site
 from ecovisor.dashboard import routes as dashboard_routes
 from ecovisor.engine.loop import Loop
-from ecovisor.engine.site import Signals, Site
 from ecovisor.engine.specification import AppSpec
 from ecovisor.live.ecovisor import Ecovisor
 from ecovisor.live.events import Tap
@@ -57,7 +54,6 @@ from ecovisor.live.ticking import Ticker
 from ecovisor.model.errors import PolicyError, Refused, SettingsError
 from ecovisor.model.series import Series
 from ecovisor.model.units import duration_s
-from ecovisor.ports import Forecaster
 from ecovisor.ports.live import Clock, Command, EnergyPlant, NodeMeter, Platform
 from ecovisor.presets import AppShares, resolve_battery, shares_of
 from ecovisor.settings import App, Policy, Scenario, Serving, Workload
@@ -158,14 +154,14 @@ async def open_site(scenario: Scenario, folder: Path, *, listen: bool = True) ->
 async def _open(scenario: Scenario, serving: Serving, folder: Path, state_dir: Path, ledger: Ledger, listen: bool) -> LiveSite:
     as_written, scenario = scenario, _with_registered(scenario, ledger)
     tick_s = live_interval_of(scenario.run).tick_s
-    sun = await asyncio.to_thread(_sun, scenario, folder, tick_s)
+    sun = await asyncio.to_thread(sun_of, scenario, folder, tick_s)
     plant, clock, process = await _plant_and_clock(scenario, serving, state_dir, sun)
     platform = _platform(serving, state_dir, clock)
     doors = Doors(state_dir, platform)
     meter, notes = await _meter(serving)
-    live_signals = _signals(scenario, folder, clock, tick_s, duration_s(serving.max_age))
+    live_signals = signals_of(scenario, folder, clock, tick_s, duration_s(serving.max_age))
     tap = Tap(ledger.tables)
-    site = _site(scenario, folder, tap, live_signals, clock, tick_s, sun)
+    site = site_of(scenario, folder, tap, live_signals, clock, tick_s, sun)
     failed: list[PolicyError] = []
     loop = Loop(site, policies_in_python=True, on_error=failed.append)
     ticker = Ticker(
@@ -286,19 +282,6 @@ def _added(request: wire.AddApp, serving: Serving) -> AppSpec:
     )
 
 
-def _sun(scenario: Scenario, folder: Path, tick_s: float) -> Series | None:
-    """A year of the sun, or as much as there is."""
-    signal = scenario.signals.get("solar")
-    if signal is None:
-        return None
-    start_s = live_interval_of(scenario.run).start_s
-    if scenario.run.start is None:
-        import time
-
-        start_s = time.time() // 86400.0 * 86400.0
-    return plant_series(signal, folder=folder, start_s=start_s, tick_s=tick_s, seed=scenario.run.seed)
-
-
 async def _plant_and_clock(
     scenario: Scenario, serving: Serving, state_dir: Path, sun: Series | None
 ) -> tuple[EnergyPlant, Clock, PlantProcess | None]:
@@ -331,60 +314,6 @@ def _platform(serving: Serving, state_dir: Path, clock: Clock) -> Platform:
 async def _meter(serving: Serving) -> tuple[NodeMeter | None, list[str]]:
     choice = await choose_meter(serving.meters)
     return choice.meter, [f"meter {name}: {reason}" for name, reason in choice.failures]
-
-
-def _signals(scenario: Scenario, folder: Path, clock: Clock, tick_s: float, max_age_s: float) -> dict[str, LiveSignal]:
-    return {
-        name: LiveSignal(name, signal, folder=folder, clock=clock, tick_s=tick_s, seed=scenario.run.seed, max_age_s=max_age_s)
-        for name, signal in scenario.signals.items()
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class _Sun:
-    """What the sun is expected to be: the plant's own trace, which repeats."""
-
-    series: Series
-
-    def forecast(self, now_s: float, horizon_s: float) -> Series:
-        """See `ports.Forecaster`."""
-        series = self.series
-        first = int((now_s - series.start_s) // series.step_s)
-        count = max(1, -int(-(horizon_s + (now_s - series.start_s) - first * series.step_s) // series.step_s))
-        values = array("d", (series.values[(first + k) % len(series.values)] for k in range(count)))
-        return replace(series, start_s=series.start_s + first * series.step_s, values=values)
-
-
-def _site(
-    scenario: Scenario,
-    folder: Path,
-    tap: Tap,
-    live_signals: Mapping[str, LiveSignal],
-    clock: Clock,
-    tick_s: float,
-    sun: Series | None,
-) -> Site:
-    forecasters: dict[str, Forecaster] = {name: one for name, one in live_signals.items() if name != "solar"}
-    if sun is not None:
-        forecasters["solar"] = _Sun(sun)
-    traces = {
-        name: (array("d", [0.0]), signal.unit == "1")
-        for name, signal in scenario.signals.items()
-        if name not in ("carbon", "solar", "price")
-    }
-    signals = Signals(
-        solar_w=array("d", [0.0]), carbon_intensity_g_per_kwh=array("d", [float("nan")]), traces=traces, forecasters=forecasters
-    )
-    interval = live_interval_of(scenario.run)
-    start_s = clock.site_s() if scenario.run.start is None else interval.start_s
-    return build_site(
-        scenario,
-        folder,
-        signals,
-        replace(interval, start_s=start_s // tick_s * tick_s if scenario.run.start is None else start_s),
-        sink=tap,
-        solar_peak_w=0.0 if sun is None else max(sun.values),
-    )
 
 
 def _live_settings(scenario: Scenario, serving: Serving, folder: Path, tick_s: float) -> LiveSettings:
