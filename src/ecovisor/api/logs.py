@@ -52,7 +52,11 @@ class JsonLines(logging.Formatter):
                 line[name] = getattr(record, name)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return redact(json.dumps(line, default=str, ensure_ascii=False))
+        return json.dumps({name: _safe(value) for name, value in line.items()}, ensure_ascii=False)
+
+
+def _safe(value: Any) -> Any:
+    return value if isinstance(value, (int, float)) else redact(str(value))
 
 
 def log_to(stream: TextIO, level: int = logging.INFO) -> logging.Handler:
