@@ -18,8 +18,9 @@ from ecovisor.client.endpoints import Endpoint
 from ecovisor.client.exchange import Exchange
 from ecovisor.client.held import Held
 from ecovisor.library.notifications import Notifier, Subscriptions
-from ecovisor.model.errors import SettingRefused, Unavailable
+from ecovisor.model.errors import Infeasible, SettingRefused, Unavailable
 from ecovisor.model.series import Series
+from ecovisor.model.units import iso_utc
 from ecovisor.ports import ContainerInfo
 
 #: What notifications call: a plain function, or one that is awaited.
@@ -273,10 +274,12 @@ class Energy:
     # -- past and future
 
     async def history(self, metric: str, start_s: float, end_s: float) -> Series:
+        unit = values.unit_of(metric)
         if not start_s < end_s:
-            return Series(metric, values.unit_of(metric), start_s, await self.tick_s(), array("d"))
+            return Series(metric, unit, start_s, await self.tick_s(), array("d"))
         query = {"metric": metric, "start": repr(float(start_s)), "end": repr(float(end_s))}
         found = await self._exchange.ask(endpoints.HISTORY, query=query)
+        _check_kept(found, start_s, end_s)
         return Series(
             found.metric, found.unit, found.start_s, found.step_s, values.values(found.values), values.quality(found.quality)
         )
@@ -306,3 +309,13 @@ class Energy:
     async def _set_container(self, container_id: str, request: wire.ChangeContainer, *, idle: bool = True) -> wire.SettingAnswer:
         container_id = values.container(container_id)
         return await self._set(endpoints.CHANGE_CONTAINER, request, containers=True, idle=idle, id=container_id)
+
+
+def _check_kept(found: wire.History, start_s: float, end_s: float) -> None:
+    """Raises `Infeasible` for times that the server does not know; gaps within those that it does are NaN."""
+    first_s, last_s = found.kept_start_s, found.kept_end_s
+    if first_s is None or last_s is None or (start_s >= first_s - found.step_s and end_s <= last_s + found.step_s):
+        return
+    raise Infeasible(
+        f"history: {iso_utc(start_s)} to {iso_utc(end_s)} is not within what is kept, {iso_utc(first_s)} to {iso_utc(last_s)}"
+    )

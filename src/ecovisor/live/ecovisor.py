@@ -137,7 +137,10 @@ class Ecovisor:
     async def history(self, app: str, metric: str, start_s: float, end_s: float, step_s: float | None) -> wire.History:
         """See `Backend`."""
         self.energy(app)
-        return await asyncio.to_thread(self._ticker.ledger.history, app, metric, start_s, end_s, step_s)
+        ledger = self._ticker.ledger
+        answer = await asyncio.to_thread(ledger.history, app, metric, start_s, end_s, step_s)
+        kept = await asyncio.to_thread(ledger.extent)
+        return answer if kept is None else msgspec.structs.replace(answer, kept_start_s=kept[0], kept_end_s=kept[1])
 
     async def forecast(self, app: str, signal: str, horizon_s: float) -> wire.Forecast:
         """See `Backend`."""

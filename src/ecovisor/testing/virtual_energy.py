@@ -313,7 +313,7 @@ class VirtualEnergyContract:
                 energy.history("demand_w", begin_s - 86400.0, energy.now_s)
             with refused(Infeasible):
                 energy.history("demand_w", begin_s, energy.now_s + 86400.0)
-            with refused(Infeasible):
+            with refused(Infeasible, SettingRefused):
                 energy.history("no_such_w", begin_s, energy.now_s)
 
         self.play([lambda _: None, lambda _: None, look])

@@ -362,6 +362,10 @@ class History(_Answer, kw_only=True, frozen=True):
     """The worst in the interval."""
     coverage_ratio: float
     """[1]"""
+    kept_start_s: float | None = None
+    """The ledger knows the time from here; null: it knows nothing. [s since the epoch]"""
+    kept_end_s: float | None = None
+    """… to here. [s since the epoch]"""
 
 
 class Forecast(_Answer, kw_only=True, frozen=True):
