@@ -302,7 +302,8 @@ class PlayedServer:
         site, energy = self.site, self.site.energy
         match method, path:
             case "PATCH", ["battery"]:
-                return _json(site.answer(site.change_battery(msgspec.json.decode(asked.body, type=wire.ChangeBattery))))
+                wanted = msgspec.json.decode(asked.body, type=wire.ChangeBattery)
+                return _json(site.answer(site.change_battery(wanted), msgspec.json.decode(asked.body)))
             case "PATCH", ["app"]:
                 return _json(site.answer(site.change_app(msgspec.json.decode(asked.body, type=wire.ScaleApp))))
             case "PATCH", ["containers", name]:

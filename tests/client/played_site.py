@@ -184,8 +184,14 @@ class PlayedSite:
             self.energy.suspend_container(container)
         return in_force
 
-    def answer(self, in_force: dict[str, float | None], **more: Any) -> wire.SettingAnswer:
-        return wire.SettingAnswer(effective_tick=self.tick, asked={}, in_force=in_force, clipped={}, **more)
+    def answer(self, in_force: dict[str, float | None], asked: dict[str, Any] | None = None, **more: Any) -> wire.SettingAnswer:
+        asked = asked or {}
+        clipped = {
+            name: "the app's charge limit"
+            for name, value in in_force.items()
+            if value is not None and asked.get(name) is not None and value < asked[name]
+        }
+        return wire.SettingAnswer(effective_tick=self.tick, asked=asked, in_force=in_force, clipped=clipped, **more)
 
 
 def _view(info: ContainerInfo) -> wire.ContainerView:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ecovisor.model.errors import SettingsError
@@ -103,7 +104,29 @@ def plugin_maker(
     return make
 
 
+def policies_in(path: str, folder: Path, where: str) -> list[str]:
+    """Names of the policies that a file defines: classes with a ``tick()``, and a function ``tick``.
+
+    Raises:
+        SettingsError: there is no such file, or it does not load.
+    """
+    module = _module((folder / path).resolve(), path, where)
+    own = {name: one for name, one in vars(module).items() if getattr(one, "__module__", None) == module.__name__}
+    return [
+        name for name, one in own.items() if (callable(getattr(one, "tick", None)) if isinstance(one, type) else name == "tick")
+    ]
+
+
 def _from_file(file: Path, path: str, name: str, where: str) -> object:
+    module = _module(file, path, where)
+    if not hasattr(module, name):
+        public = [n for n in vars(module) if not n.startswith("_")]
+        raise SettingsError(where, f"{path} has no {name!r}", did_you_mean(name, public))
+    found: object = getattr(module, name)
+    return found
+
+
+def _module(file: Path, path: str, where: str) -> ModuleType:
     if not file.is_file():
         raise SettingsError(where, f"there is no file {path!r} in {file.parent}", "paths are relative to the scenario file")
     module_name = f"ecovisor_plugin_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
@@ -119,11 +142,7 @@ def _from_file(file: Path, path: str, name: str, where: str) -> object:
         except Exception as error:
             del sys.modules[module_name]
             raise SettingsError(where, f"{path} does not load: {_one_line(error)}", "repair it") from error
-    if not hasattr(module, name):
-        public = [n for n in vars(module) if not n.startswith("_")]
-        raise SettingsError(where, f"{path} has no {name!r}", did_you_mean(name, public))
-    found: object = getattr(module, name)
-    return found
+    return module
 
 
 def _one_line(error: Exception) -> str:

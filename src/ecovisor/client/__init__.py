@@ -57,14 +57,11 @@ def connect(
         Unavailable: it cannot be reached.
         AuthenticationError: the token is not accepted.
     """
-    from ecovisor.client.blocking import App, complete
-    from ecovisor.client.connecting import find, meet
-    from ecovisor.client.on_httpx import Blocking
+    from ecovisor.client.connecting import find, meet_now
     from ecovisor.client.persistence import Patience
 
-    address = find(url, token, unix, ca_file)
     patience = Patience(timeout_s=timeout_s, silence_s=silence_s, give_up_s=give_up_s)
-    return App(complete(meet(address, Blocking(address.target, patience), patience, wait_s)))
+    return meet_now(find(url, token, unix, ca_file), patience, wait_s)
 
 
 async def connect_async(

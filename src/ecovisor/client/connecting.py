@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ecovisor.client.application import AsyncApp
+from ecovisor.client.blocking import App, complete
 from ecovisor.client.exchange import Exchange
 from ecovisor.client.held import Held
 from ecovisor.client.persistence import Patience, persist
@@ -74,6 +75,13 @@ def read_token(path: PathLike) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise SettingsError(f"token file {os.fspath(path)}", f"cannot be read: {reason}", "name a readable file") from None
+
+
+def meet_now(address: Address, patience: Patience, wait_s: float = 0.0) -> App:
+    """`meet`, without the waiting in between."""
+    from ecovisor.client.on_httpx import Blocking
+
+    return App(complete(meet(address, Blocking(address.target, patience), patience, wait_s)))
 
 
 async def meet(address: Address, transport: Transport, patience: Patience, wait_s: float) -> AsyncApp:
