@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ecovisor.adapters.clocks import Anchor, ManualClock, RealClock
 
 #: Examples may take their time: the machine has others to serve.
-untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+untimed = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 COMPRESSIONS = st.floats(1e-3, 1e5)
 SITE = 1_790_000_000.0

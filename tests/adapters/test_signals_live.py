@@ -27,7 +27,7 @@ from ecovisor.model.series import Quality, Series
 from ecovisor.settings import Signal
 
 #: Examples may take their time: the machine has others to serve.
-untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+untimed = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 DAY = 86400.0
 NOW = datetime(2026, 6, 17, 10, 30, tzinfo=UTC).timestamp()

@@ -19,7 +19,7 @@ from ecovisor.model.series import Quality, Series
 from ecovisor.settings import Signal
 
 #: Examples may take their time: the machine has others to serve.
-untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+untimed = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 DAY = 86400.0
 HERE = Panel(latitude=36.1, longitude=-119.95, tilt_deg=36.1, azimuth_deg=180.0, peak_w=200.0)
@@ -31,13 +31,13 @@ def load(signal: Signal = SIGNAL, *, days: float = 2.0, start_s: float = START, 
     return load_series("solar", signal, folder=Path(), start_s=start_s, end_s=start_s + days * DAY, tick_s=tick_s, seed=seed).series
 
 
-@pytest.mark.parametrize(("latitude", "longitude"), [(36.1, -119.95), (52.5, 13.4), (0.0, 10.0), (-33.9, 151.2), (60.0, 25.0)])
-@pytest.mark.parametrize(("tilt_deg", "azimuth_deg"), [(None, None), (0.0, 180.0), (30.0, 90.0), (90.0, 180.0)])
+@pytest.mark.parametrize(("latitude", "longitude"), [(36.1, -119.95), (0.0, 10.0), (-33.9, 151.2), (60.0, 25.0)])
+@pytest.mark.parametrize(("tilt_deg", "azimuth_deg"), [(None, None), (0.0, 180.0), (30.0, 90.0)])
 def test_a_clear_day_is_pvlibs_within_six_percent_of_the_peak_at_any_time(
     latitude: float, longitude: float, tilt_deg: float | None, azimuth_deg: float | None
 ) -> None:
     """pvlib's is the simplified Solis sky with refraction, an independent computation; energy of a bright day: within 4 %."""
-    for month in (3, 6, 9, 12):
+    for month in (3, 6, 12):
         start_s = datetime(2026, month, 21, tzinfo=UTC).timestamp()
         pvlib, ours = (
             load_signal(
@@ -153,7 +153,7 @@ def test_its_steps_fit_any_tick(tick_s: float) -> None:
 
 @pytest.mark.parametrize("step", ["1min", "5min", "1h"])
 def test_a_steps_value_is_its_mean(step: str) -> None:
-    fine = modelled_solar("solar", HERE, start_s=START, end_s=START + DAY, step_s=10.0, seed=2)
+    fine = modelled_solar("solar", HERE, start_s=START, end_s=START + DAY, step_s=30.0, seed=2)
     coarse = load(Signal(kind="modelled-solar", peak_w=200.0, latitude=36.1, longitude=-119.95, step=step), days=1.0, seed=2)
     means = fine.on_ticks(START, coarse.step_s, round(DAY / coarse.step_s), mean=True)
     ours = coarse.on_ticks(START, coarse.step_s, round(DAY / coarse.step_s))

@@ -23,7 +23,7 @@ from ecovisor.presets import resolve_battery
 from ecovisor.settings import Battery
 
 #: Examples may take their time: the machine has others to serve.
-untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+untimed = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 START = 1_790_000_000.0
 HOUR = 3600.0

@@ -49,7 +49,7 @@ from ecovisor.model.errors import Refused, Unavailable
 from ecovisor.ports.live import PlantReading, SetPoint
 
 #: Examples may take their time: the machine has others to serve.
-untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+untimed = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 SITE = 1_790_000_000.0
 BATTERY = PlantBattery(
