@@ -85,8 +85,9 @@ async def _session(scenario: object, base: Path, *, ticks: int | None, json: boo
     try:
         if not json:
             announce(site)
+        seen: list[dict[str, object]] = []
         async with _policy_process(site):
-            watcher = asyncio.create_task(_watch(site, ticks, dark_from, show=not json))
+            watcher = asyncio.create_task(_watch(site, ticks, dark_from, seen, show=not json))
             try:
                 await run_until_told(site)
             finally:
@@ -96,11 +97,11 @@ async def _session(scenario: object, base: Path, *, ticks: int | None, json: boo
         snapshot = site.ecovisor.site_state()
     finally:
         await site.close()
-    _sum_up(snapshot, json=json)
+    _sum_up(snapshot, seen, json=json)
 
 
-async def _watch(site: LiveSite, ticks: int | None, dark_from: int | None, *, show: bool) -> None:
-    """After every tick: the table, the keys, and what was ordered for it."""
+async def _watch(site: LiveSite, ticks: int | None, dark_from: int | None, seen: list[dict[str, object]], *, show: bool) -> None:
+    """After every tick: the table, the keys, what was ordered for it, and what the workers say they have done."""
     tick = site.ecovisor.tick
     first = tick
     with _screen(show) as (update, keys):
@@ -124,7 +125,10 @@ async def _watch(site: LiveSite, ticks: int | None, dark_from: int | None, *, sh
                 tick = waiting.result()
                 if dark_from is not None and tick - first == dark_from:
                     await site.ecovisor.set_sun(0.0)
-                update(site.ecovisor.site_state())
+                snapshot = site.ecovisor.site_state()
+                update(snapshot)
+                work = {app.app: app.progress.work_done for app in snapshot.apps if app.app != "_site"}
+                seen.append({"tick": tick, "sun_ratio": snapshot.sun_ratio, "solar_w": snapshot.solar_w, "work": work})
                 if ticks is not None and tick - first >= ticks:
                     site.stop()
                     return
@@ -218,7 +222,7 @@ def _state_dir(state: Path | None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _sum_up(snapshot: wire.SiteSnapshot, *, json: bool) -> None:
+def _sum_up(snapshot: wire.SiteSnapshot, seen: list[dict[str, object]], *, json: bool) -> None:
     """What every app used, emitted and did."""
     import msgspec
 
@@ -240,6 +244,7 @@ def _sum_up(snapshot: wire.SiteSnapshot, *, json: bool) -> None:
             "late_ticks": snapshot.late_ticks,
             "gaps": snapshot.gaps,
             "platform": snapshot.platform,
+            "seen": seen,
         }
         print(msgspec.json.encode(told).decode())
         return

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ecovisor.ports import AppView, VirtualEnergy
 
-#: Small clouds are bridged from the battery. [W]
-BRIDGE_W = 1.0
+#: Clouds are bridged from the battery: enough to go on slowly. [W]
+BRIDGE_W = 3.0
 
 
 class FollowTheSun:
