@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from ecovisor.cli import bench, calibrate, check, data, demo, doctor, init, serve, simulate, status, top
+from ecovisor.cli import apps, bench, calibrate, check, data, demo, doctor, init, run_policy, serve, simulate, status, top
 from ecovisor.model.errors import EcovisorError
 
 INTERRUPTED = 130
@@ -34,6 +34,8 @@ app.command()(demo.demo)
 app.command()(serve.serve)
 app.command()(status.status)
 app.command()(top.top)
+app.add_typer(apps.app)
+app.command()(run_policy.run_policy)
 app.command()(simulate.simulate)
 app.command()(init.init)
 app.command()(check.check)
