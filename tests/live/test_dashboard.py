@@ -6,7 +6,7 @@ Screenshots go to the test's temporary folder, for people to look at (`--basetem
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -88,6 +88,14 @@ class Visit:
         """Bring a chart into sight and wait until it is drawn."""
         self.page.locator(f"#{chart}").scroll_into_view_if_needed()
         self.page.wait_for_function("name => document.getElementById(name).data?.length > 0", arg=chart)
+
+    def drawn_to(self, chart: str, trace: int, expected: Mapping[int, float]) -> None:
+        """Wait until a trace of a chart has these values (charts over time do not follow every tick at once)."""
+        script = """([chart, trace, expected]) => {
+          const { y } = document.getElementById(chart).data[trace];
+          return Object.entries(expected).every(([k, value]) => y.at(k) !== null && Math.abs(y.at(k) - value) < 1e-6);
+        }"""
+        self.page.wait_for_function(script, arg=[chart, trace, {str(k): value for k, value in expected.items()}])
 
     def traces(self, chart: str) -> dict[str, list[float | None]]:
         """Values of a chart's traces, by name; a later trace of the same name is left out."""
@@ -204,8 +212,11 @@ def test_the_charts_hold_the_ledger_and_leave_gaps_out(visit: Opening) -> None:
     one.ticks()
     for chart in ("sources", "battery", "carbon"):
         one.drawn(chart)
-    one.page.wait_for_function("() => document.getElementById('sources').data[0].y.length === 289")
     past = site.rows[-288:]
+    served = [sum(row["grid_to_load_w"] for row in rows.values()) for rows in past]
+    one.drawn_to("sources", 2, {0: served[0], 287: served[287]})
+    one.drawn_to("battery", 0, {0: past[0]["render"]["battery_level_wh"], 287: past[287]["render"]["battery_level_wh"]})
+    one.drawn_to("carbon", 0, {287: site.total("render", "carbon_g")})
     drawn = one.traces("sources")
     for name, column in (("solar", "solar_to_load_w"), ("battery", "battery_discharge_w"), ("grid", "grid_to_load_w")):
         expected = [sum(row[column] for row in rows.values()) for rows in past]
@@ -323,8 +334,8 @@ def test_a_lost_server_is_announced_and_its_return_is_shown(visit: Opening) -> N
     expect(page.locator("#tick")).to_have_text(f"{one.site.tick:,}", timeout=20_000)
     one.ledger_read()
     one.drawn("sources")
-    page.wait_for_function("() => document.getElementById('sources').data[2].y.slice(-26).every(v => v !== null)")
     expected = [sum(row["grid_to_load_w"] for row in rows.values()) for rows in one.site.rows[-24:]]
+    one.drawn_to("sources", 2, {-25 + k: value for k, value in enumerate(expected)})
     assert one.traces("sources")["grid"][-25:-1] == pytest.approx(expected, abs=1e-6)
 
 
@@ -469,9 +480,10 @@ def test_a_hundred_apps_are_the_largest_and_the_rest_in_charts_and_all_in_tables
     assert any(label.startswith("94 others") for label in labels)
     one.ledger_read()
     one.drawn("sources")
-    page.wait_for_function("() => document.getElementById('sources').data[2].y.filter(v => v !== null).length >= 61")
+    one.drawn_to("sources", 2, {-2: sum(row["grid_to_load_w"] for row in site.rows[-1].values())})
     grid = [value for value in one.traces("sources")["grid"] if value is not None]
     assert grid[30] == pytest.approx(sum(row["grid_to_load_w"] for row in site.rows[30].values()))
+    page.evaluate("() => scrollTo(0, 0)")
     page.screenshot(path=tmp_path / "hundred-apps.png", full_page=True)
     cleaned(one)
 
@@ -568,5 +580,7 @@ def test_it_fits_every_screen_and_nothing_jumps(visit: Opening, tmp_path: Path, 
     page.wait_for_timeout(500)
     assert page.evaluate(places) == before
     assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+    page.evaluate("() => scrollTo(0, 0)")
+    page.wait_for_timeout(3500)
     page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
     cleaned(one)

@@ -18,6 +18,10 @@ import { SITE, groupsOf, viewOf } from "./view.js";
 const TOKEN = "ecovisor-token";
 const WINDOWS_S = [3600, 6 * 3600, 24 * 3600, 7 * 24 * 3600];
 const FORECAST_EVERY_S = 900;
+/** The library moves flows to their new places for half a second, which costs more than all else. */
+const FLOW_EVERY_MS = 2000;
+/** A tick is a pixel of a day: charts over time need not follow every one. */
+const TIMELINES_EVERY_MS = 3000;
 /** Ticks whose events are told when the page opens. */
 const EVENTS_BEFORE = 200;
 
@@ -177,10 +181,11 @@ class Session {
     this.#window_s = window_s;
     this.#begin();
     this.#remember();
-    this.show();
+    this.show(true);
   }
 
-  show() {
+  /** `urgent`: somebody has asked for it. */
+  show(urgent = false) {
     const view = this.#view;
     const { plots, tables, sun } = this.page;
     showHead(view, this.#connection, this.#received_ms);
@@ -200,7 +205,7 @@ class Session {
         const made = make(size);
         if (made.foot) say(byId(`${name}-foot`), made.foot);
         return made;
-      });
+      }, urgent);
     };
     draw("flow", (size) => flowChart(view, this.#before, size));
     draw("signals", (size) => signalsChart(view, this.#history, this.#forecasts, size));
@@ -216,14 +221,17 @@ class Page {
   events = new Events();
   tables = new Tables();
   sun = new Sun();
-  plots = Object.fromEntries(["flow", "signals", "sources", "battery", "carbon"].map((name) => [name, new Plot(byId(name))]));
+  plots = {
+    flow: new Plot(byId("flow"), FLOW_EVERY_MS),
+    ...Object.fromEntries(["signals", "sources", "battery", "carbon"].map((name) => [name, new Plot(byId(name), TIMELINES_EVERY_MS)])),
+  };
   #offered = "";
 
   constructor() {
     const spans = byId("window");
     spans.append(...WINDOWS_S.map((span) => element("option", { value: span, ...(span === 24 * 3600 ? { selected: "" } : {}) }, duration(span))));
     spans.addEventListener("change", () => this.session?.choose(Number(spans.value)));
-    byId("sources-of").addEventListener("change", () => this.session?.show());
+    byId("sources-of").addEventListener("change", () => this.session?.show(true));
     onSchemeChange(() => this.session?.show());
   }
 

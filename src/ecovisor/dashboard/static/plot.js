@@ -1,4 +1,4 @@
-/* A place on the page where the chart library draws: only when it can be seen, at most once a frame, in the page's colours. */
+/* A place on the page where the chart library draws: only when it can be seen, no more often than is worth it, in the page's colours. */
 
 import { colour, onSchemeChange } from "./palette.js";
 
@@ -11,31 +11,57 @@ export class Plot {
   #make = null;
   #seen = false;
   #asked = false;
+  #pause_ms;
+  #next_ms = 0;
+  #waiting = 0;
 
-  constructor(host) {
+  /** `pause_ms`: least time between two drawings, unless one is urgent. */
+  constructor(host, pause_ms = 0) {
     this.#host = host;
+    this.#pause_ms = pause_ms;
     host.setAttribute("role", "img");
     if (!globalThis.Plotly) host.textContent = "Charts need plotly: pip install 'ecovisor[server]'";
     new IntersectionObserver((entries) => {
       this.#seen = entries[entries.length - 1].isIntersecting;
       this.#ask();
     }, { rootMargin: "200px" }).observe(host);
-    new ResizeObserver(() => this.#ask()).observe(host);
-    onSchemeChange(() => this.#ask());
+    new ResizeObserver(() => this.#hurry()).observe(host);
+    onSchemeChange(() => this.#hurry());
     document.addEventListener("visibilitychange", () => this.#ask());
   }
 
   /** Draw what `make({width, height, em})` returns: `{traces, layout, summary}`; the summary is for those who listen. */
-  draw(make) {
+  draw(make, urgent = false) {
     this.#make = make;
+    if (urgent) this.#hurry();
+    else this.#ask();
+  }
+
+  #hurry() {
+    this.#next_ms = 0;
+    if (this.#waiting) {
+      clearTimeout(this.#waiting);
+      this.#waiting = 0;
+      this.#asked = false;
+    }
     this.#ask();
   }
 
   #ask() {
     if (this.#asked || !this.#seen || !this.#make || document.hidden || !globalThis.Plotly) return;
     this.#asked = true;
+    const wait_ms = this.#next_ms - performance.now();
+    if (wait_ms > 0) {
+      this.#waiting = setTimeout(() => {
+        this.#waiting = 0;
+        this.#asked = false;
+        this.#ask();
+      }, wait_ms);
+      return;
+    }
     requestAnimationFrame(() => {
       this.#asked = false;
+      this.#next_ms = performance.now() + this.#pause_ms;
       const em = 0.78 * Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
       const size = { width: this.#host.clientWidth, height: this.#host.clientHeight };
       const { traces, layout, summary } = this.#make({ ...size, em });
