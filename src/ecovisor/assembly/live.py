@@ -158,7 +158,7 @@ async def _open(scenario: Scenario, serving: Serving, folder: Path, state_dir: P
     plant, clock, process = await _plant_and_clock(scenario, serving, state_dir, sun)
     platform = _platform(serving, state_dir, clock)
     doors = Doors(state_dir, platform)
-    meter, notes = await _meter(serving)
+    meter, notes = await _meter(serving, folder)
     live_signals = signals_of(scenario, folder, clock, tick_s, duration_s(serving.max_age))
     tap = Tap(ledger.tables)
     site = site_of(scenario, folder, tap, live_signals, clock, tick_s, sun)
@@ -311,8 +311,8 @@ def _platform(serving: Serving, state_dir: Path, clock: Clock) -> Platform:
     )
 
 
-async def _meter(serving: Serving) -> tuple[NodeMeter | None, list[str]]:
-    choice = await choose_meter(serving.meters)
+async def _meter(serving: Serving, folder: Path) -> tuple[NodeMeter | None, list[str]]:
+    choice = await choose_meter(serving.meters, folder=folder)
     return choice.meter, [f"meter {name}: {reason}" for name, reason in choice.failures]
 
 

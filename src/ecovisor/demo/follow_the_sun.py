@@ -5,7 +5,7 @@ from __future__ import annotations
 from ecovisor.ports import AppView, VirtualEnergy
 
 #: Clouds are bridged from the battery: enough to go on slowly. [W]
-BRIDGE_W = 3.0
+BRIDGE_W = 2.25
 
 
 class FollowTheSun:
