@@ -52,7 +52,7 @@ class JsonLines(logging.Formatter):
                 line[name] = getattr(record, name)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps({name: _safe(value) for name, value in line.items()}, ensure_ascii=False)
+        return json.dumps({name: _safe(value) for name, value in line.items()})
 
 
 def _safe(value: Any) -> Any:

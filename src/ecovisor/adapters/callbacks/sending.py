@@ -7,6 +7,7 @@ not matter. No redirect is followed, no proxy of the environment used, no cookie
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import socket
 import ssl
@@ -16,7 +17,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from ecovisor.adapters.callbacks.targets import Address, Target, is_public
+from ecovisor.adapters.callbacks.targets import Address, Target, address_of, is_public
 from ecovisor.model.errors import Unavailable
 
 Lookup = Callable[[str, int], Awaitable[list[str]]]
@@ -44,14 +45,14 @@ class _Checked(AbstractResolver):
         for text in await self._lookup(host, port):
             address = ipaddress.ip_address(text.partition("%")[0])
             if not self._public(address):
-                raise OSError(f"{host} leads to {address}, which is no public address")
+                raise OSError(errno.EACCES, f"{host} leads to {address}, which is no public address")
             kind = socket.AF_INET6 if address.version == 6 else socket.AF_INET
             flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
             results.append(
                 ResolveResult(hostname=host, host=str(address), port=port, family=kind, proto=socket.IPPROTO_TCP, flags=flags)
             )
         if not results:
-            raise OSError(f"{host} has no address")
+            raise OSError(errno.EADDRNOTAVAIL, f"{host} has no address")
         return results
 
     async def close(self) -> None:
@@ -106,7 +107,7 @@ class Sender:
         Raises:
             Unavailable: it was not; the message says why, in a few words.
         """
-        where = URL(url, encoded=True)
+        where = URL(address_of(url), encoded=True)
         if (where.host, where.port) != (target.host, target.port):
             raise Unavailable(f"{target} is read as {where.host}:{where.port} by the client")
         try:

@@ -64,6 +64,12 @@ def target_of(url: str) -> Target:
     return Target(found["scheme"], host if address is None else str(address), port)
 
 
+def address_of(url: str) -> str:
+    """A URL with its target written in one way, so that a client reads what was checked. Raises `SettingRefused`."""
+    target, found = target_of(url), _URL.fullmatch(url)
+    return f"{target}{found['rest'] if found is not None else ''}"
+
+
 def allowed_target(line: str) -> Target:
     """The target of a line of `webhook_allow`.
 
