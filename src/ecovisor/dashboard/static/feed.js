@@ -9,6 +9,12 @@ const SILENT_STREAM_MS = 90_000;
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
+/** Why there was no answer, for people. */
+export function reasonOf(error) {
+  if (error instanceof Refusal) return `the server answers ${error.status}: ${error.message}`;
+  return error.name === "TimeoutError" ? "the server does not answer" : "the server cannot be reached";
+}
+
 export class Feed {
   #api;
   #path;
@@ -74,7 +80,7 @@ export class Feed {
         this.stop();
         this.#on.refused();
       } else {
-        this.#tell(true, error.name === "TimeoutError" ? "it does not answer" : error.message);
+        this.#tell(true, reasonOf(error));
       }
     }
   }

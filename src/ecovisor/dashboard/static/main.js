@@ -3,7 +3,7 @@
 import { Api, Refusal } from "./api.js";
 import { byId, element, legend, say } from "./dom.js";
 import { Events } from "./events.js";
-import { Feed } from "./feed.js";
+import { Feed, reasonOf } from "./feed.js";
 import { flowChart } from "./flow.js";
 import { duration } from "./format.js";
 import { showAge, showHead, showOffline, showSources, showTiles } from "./head.js";
@@ -303,7 +303,7 @@ async function open(page, token) {
         askForToken("This token is not accepted.");
         return;
       }
-      showOffline(null, { lost: true, since_ms: Date.now(), reason: error.message });
+      showOffline(null, { lost: true, since_ms: Date.now(), reason: reasonOf(error) });
       await new Promise((resolve) => setTimeout(resolve, wait));
     }
   }
