@@ -9,8 +9,10 @@ import socket
 import threading
 from collections.abc import Iterator
 from http.client import HTTPResponse
+from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 from httpx_sse import ServerSentEvent, connect_sse
@@ -18,6 +20,7 @@ from tests.api.serving import Site, read_all, serving
 
 from ecovisor import wire
 from ecovisor.api.limits import Limits
+from ecovisor.api.listening import Tcp, Unix
 from ecovisor.model.errors import Unavailable
 
 
@@ -36,7 +39,7 @@ def wait_for_streams(site: Site, count: int) -> None:
     """Until as many streams are open."""
 
     async def waiting() -> None:
-        while sum(site.interface.streams._open.values()) != count:
+        while site.interface.streams.count != count:
             await asyncio.sleep(0.005)
 
     site.run(asyncio.wait_for(waiting(), 20))
@@ -171,11 +174,34 @@ def test_a_server_that_stops_ends_its_streams() -> None:
 
 
 def test_a_replaced_token_ends_its_streams() -> None:
-    with serving(limits=Limits(heartbeat_s=0.02)) as site, stream(site) as events:
-        wait_for_streams(site, 1)
+    with serving() as site, stream(site) as events, stream(site, "neighbour") as others:
+        wait_for_streams(site, 2)
         with site.client(None) as operator:
             operator.post("/v1/admin/apps/app/token").raise_for_status()
         assert list(events) == []
+        site.call(site.backend.advance)
+        assert take(others, 1)[0].id == "1.0", "the others go on"
+
+
+def test_an_expired_token_ends_its_streams() -> None:
+    with serving(limits=Limits(heartbeat_s=0.02)) as site:
+        with site.client(None) as operator:
+            token = operator.post("/v1/admin/apps/app/token", params={"lifetime": "1h"}).json()["token"]
+        with stream(site, headers={"Authorization": f"Bearer {token}"}) as events:
+            wait_for_streams(site, 1)
+            site.call(lambda: site.backend.clock.advance_by(3600.0))
+            assert list(events) == []
+
+
+def test_a_socket_that_is_closed_ends_its_streams(tmp_path: Path) -> None:
+    path = tmp_path / "app.sock"
+    with serving([Tcp(), Unix(path, "app")]) as site:
+        transport = httpx.HTTPTransport(uds=str(path), verify=False)
+        client = httpx.Client(transport=transport, base_url="http://x", timeout=20)
+        with client, connect_sse(client, "GET", "/v1/events") as source:
+            wait_for_streams(site, 1)
+            site.run(site.server.unlisten("app"))
+            assert [event for event in source.iter_sse() if event.data] == []
 
 
 def test_an_app_that_leaves_hears_no_more() -> None:

@@ -189,3 +189,14 @@ def test_probes_need_no_token_and_tell_reasons_to_the_operator_only() -> None:
             assert client.get("/healthz").status_code == 200
         with site.client(None) as client:
             assert client.get("/readyz").json()["reasons"] == ["the disk of /var/lib is full"]
+
+
+def test_before_the_first_tick_it_is_starting() -> None:
+    with serving() as site, site.client() as client:
+        site.backend.tick = -1
+        site.backend.faults["snapshot"] = AssertionError("nothing has been published")
+        for path in ("/v1/energy", "/v1/battery", "/v1/events", "/v1/callbacks"):
+            answer = client.get(path)
+            assert (answer.status_code, answer.json()["type"]) == (503, "tag:starting")
+            assert answer.headers["retry-after"] == "1"
+        assert client.get("/healthz").status_code == 200

@@ -43,6 +43,7 @@ async def remove_app(call: Call) -> wire.SettingAnswer:
     effective_tick = await call.backend.remove_app(name)
     await asyncio.to_thread(call.api.tokens.revoke, name)
     await call.api.callbacks.forget(name)
+    call.api.streams.close(name)
     return _done(effective_tick)
 
 
@@ -81,7 +82,10 @@ async def rotate_operator_token(call: Call) -> Reply:
 
 async def _rotated(call: Call, app: str | None) -> Reply:
     lifetime_s: float | None = call.query["lifetime"]
-    token = await asyncio.to_thread(call.api.tokens.issue, app, lifetime_s=lifetime_s, grace_s=call.query["grace"] or 0.0)
+    grace_s: float = call.query["grace"] or 0.0
+    token = await asyncio.to_thread(call.api.tokens.issue, app, lifetime_s=lifetime_s, grace_s=grace_s)
+    if not grace_s:
+        call.api.streams.close(app or OPERATOR)
     expires = None if lifetime_s is None else iso_utc(call.backend.clock.wall_s() + lifetime_s)
     return call.json(wire.Credentials(app=app or OPERATOR, token=token, expires=expires), status=201, headers=_SECRET)
 

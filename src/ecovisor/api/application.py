@@ -111,7 +111,7 @@ class Interface:
 
     async def finish(self) -> None:
         """End all streams, and wait for changes that are still being made; for when the server stops."""
-        self.streams.close()
+        self.streams.close_all()
         if self._unfinished:
             await asyncio.wait(self._unfinished, timeout=self.limits.stop_timeout_s)
 
@@ -189,6 +189,10 @@ class Interface:
         headers: Mapping[bytes, bytes] = dict(scope["headers"])
         principal = self._identity.admit(route.who, scope, headers)
         scope["ecovisor.principal"] = principal
+        if route.who is not Who.ANYONE and self.backend.tick < 0:
+            raise Rejected(
+                503, "starting", "the site is starting", remedy="try again in a moment", headers=[(b"retry-after", b"1")]
+            )
         context["app"] = principal.app if principal is not None else None
         query = query_values(scope["query_string"], route.parameters)
         app = self._app_of(route, principal, query)

@@ -71,7 +71,7 @@ class Backend(Protocol):
 
     @property
     def tick(self) -> int:
-        """The newest published tick: that of the snapshots."""
+        """The newest published tick: that of the snapshots; negative before the first, and then there is nothing else to ask."""
         ...
 
     # What apps know

@@ -46,8 +46,8 @@ def _stream(call: Call, app: str | None) -> Stream:
     kinds: frozenset[str] | None = call.query["kinds"]
 
     async def run(receive: Receive, send: Send) -> None:
-        with call.api.streams.opened(call.principal):
-            await _Reader(call, app, after, kinds).run(receive, send)
+        with call.api.streams.opened(call.principal) as end:
+            await _Reader(call, app, after, kinds, end).run(receive, send)
 
     return Stream(run)
 
@@ -71,7 +71,8 @@ def last_told(tick: int) -> str:
 class _Reader:
     """One client's stream."""
 
-    def __init__(self, call: Call, app: str | None, after: str, kinds: frozenset[str] | None) -> None:
+    def __init__(self, call: Call, app: str | None, after: str, kinds: frozenset[str] | None, end: asyncio.Future[None]) -> None:
+        self._end = end
         self._call = call
         self._backend = call.backend
         self._app = app
@@ -92,32 +93,28 @@ class _Reader:
         except EcovisorError as error:
             logger.warning("a stream of events ends: %s", error)
         finally:
-            await _end(gone)
+            await _cancelled(gone)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _ended(self, gone: asyncio.Future[None]) -> bool:
         principal = self._call.principal
-        return (
-            gone.done()
-            or self._call.api.streams.closing.done()
-            or (principal is not None and not self._call.api.tokens.holds(principal))
-        )
+        return gone.done() or self._end.done() or (principal is not None and not self._call.api.tokens.holds(principal))
 
     async def _wait(self, gone: asyncio.Future[None], tick: int, send: Send) -> None:
         """Until something is published after a tick, with signs of life meanwhile."""
-        closing, heartbeat_s = self._call.api.streams.closing, self._call.api.limits.heartbeat_s
+        heartbeat_s = self._call.api.limits.heartbeat_s
         published = asyncio.ensure_future(self._backend.wait_published(tick))
         try:
             while not self._ended(gone):
-                watched: set[asyncio.Future[Any]] = {gone, published, closing}
+                watched: set[asyncio.Future[Any]] = {gone, published, self._end}
                 await asyncio.wait(watched, timeout=heartbeat_s, return_when=asyncio.FIRST_COMPLETED)
                 if published.done():
                     published.result()
                     return
-                if not gone.done() and not closing.done():
+                if not gone.done() and not self._end.done():
                     await _write(send, b":\n\n")
         finally:
-            await _end(published)
+            await _cancelled(published)
 
     async def _send_batch(self, send: Send) -> bool:
         """Send what is new; True if there may be more."""
@@ -142,7 +139,7 @@ async def _write(send: Send, text: bytes) -> None:
     await send({"type": "http.response.body", "body": text, "more_body": True})
 
 
-async def _end(waiting: asyncio.Future[Any]) -> None:
+async def _cancelled(waiting: asyncio.Future[Any]) -> None:
     waiting.cancel()
     with suppress(asyncio.CancelledError, EcovisorError):
         await waiting

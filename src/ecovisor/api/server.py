@@ -87,7 +87,8 @@ class Server:
         return running.address
 
     async def unlisten(self, app: str) -> None:
-        """Close the sockets of an app that has left."""
+        """Close the sockets of an app that has left, and end its streams."""
+        self._app.streams.close(app)
         leaving = [one for one in self._running if isinstance(one.listener, Unix) and one.listener.app == app]
         self._running = [one for one in self._running if one not in leaving]
         for one in leaving:

@@ -1,12 +1,11 @@
-"""Which streams are open: how many somebody may have, and the end of all of them when the server stops."""
+"""Which streams are open: how many somebody may have, and the end of somebody's, or of all, when there is reason to."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 
 from ecovisor.api.problems import Rejected
 from ecovisor.api.tokens import Principal
@@ -21,23 +20,35 @@ class Streams:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._open: Counter[str] = Counter()
+        self._open: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
+        self._closed = False
 
-    @cached_property
-    def closing(self) -> asyncio.Future[None]:
-        """Done once all streams are to end; belongs to the running loop."""
-        return asyncio.get_running_loop().create_future()
+    @property
+    def count(self) -> int:
+        """How many are open."""
+        return sum(len(ends) for ends in self._open.values())
 
-    def close(self) -> None:
-        """Have all streams end soon."""
-        if not self.closing.done():
-            self.closing.set_result(None)
+    def close_all(self) -> None:
+        """Have all streams end soon, and those that are still to be opened at once."""
+        self._closed = True
+        for name in list(self._open):
+            self.close(name)
+
+    def close(self, name: str) -> None:
+        """Have a principal's streams end soon: its token was replaced, or it has left."""
+        for end in self._open.get(name, ()):
+            if not end.done():
+                end.set_result(None)
 
     @contextmanager
-    def opened(self, principal: Principal | None) -> Iterator[None]:
-        """Count a stream while it is open. Raises `Rejected` with 429 beyond the limit."""
+    def opened(self, principal: Principal | None) -> Iterator[asyncio.Future[None]]:
+        """A stream is open; yields what is done once it has to end.
+
+        Raises:
+            Rejected: 429 beyond the limit.
+        """
         name = "" if principal is None else principal.name
-        if self._open[name] >= self._most:
+        if len(self._open.get(name, ())) >= self._most:
             raise Rejected(
                 429,
                 "streams",
@@ -46,10 +57,13 @@ class Streams:
                 remedy="close one",
                 headers=[(b"retry-after", b"5")],
             )
-        self._open[name] += 1
+        end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._closed:
+            end.set_result(None)
+        self._open[name].add(end)
         try:
-            yield
+            yield end
         finally:
-            self._open[name] -= 1
+            self._open[name].discard(end)
             if not self._open[name]:
                 del self._open[name]
