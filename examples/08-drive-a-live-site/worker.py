@@ -22,7 +22,7 @@ def main(ticks: int | None) -> None:
             nonlocal done
             done = min(TOTAL, done + energy.get_app_power() * energy.tick_s / 3600.0 / UNIT_WH)
             app.report({"units_per_h": energy.get_app_power() / UNIT_WH}, work_done=done, work_total=TOTAL)
-            print(f"tick {energy.effective_tick}: {energy.get_app_power():.1f} W, {done:.0f} of {TOTAL:.0f} units")
+            print(f"tick {app.snapshot.tick}: {energy.get_app_power():.1f} W, {done:.0f} of {TOTAL:.0f} units")
             if done >= TOTAL:
                 app.stop()
 

@@ -65,8 +65,8 @@ def test_people_read_what_was_seen_set_and_clipped(site: PlayedServer, tmp_path:
     (tmp_path / "policy.py").write_text(POLICY, "utf-8")
     assert run(["run-policy", "policy.py:Charge", "--ticks", "2"]) == 0
     head, names, first, second, end = capsys.readouterr().out.splitlines()
-    assert head == f"policy.py:Charge drives app at {site.url}, in ticks of 15 min"
-    assert names.split() == ["tick", "UTC", "power", "solar", "grid", "battery", "carbon", "set"]
+    assert head == f"policy.py:Charge drives app at {site.url}: ticks of 15 min, times in UTC"
+    assert names.split() == ["tick", "time", "power", "solar", "grid", "battery", "carbon", "set"]
     assert first.split("  ")[-1] == "charge_rate_w 100 → 25 (the app's charge limit)"
     assert "01 Jun 00:15:00" in second
     assert "8.0 W" in second

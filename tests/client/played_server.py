@@ -54,6 +54,8 @@ class Faults:
     """Streams break after so many events."""
     forget_events: bool = False
     """A new stream begins with what is told after its opening, whatever its reader has last heard of."""
+    repeat_events: bool = False
+    """A new stream begins with the very first event, whatever its reader has last heard of."""
     only: str = ""
     """Only requests whose path begins so are struck by problems and raw bytes."""
 
@@ -342,11 +344,12 @@ class PlayedServer:
     async def _stream(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
         self._streams.add(writer)
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n")
-        after, sent, left = asked.headers.get("last-event-id", ""), 0, self.faults.cut_streams_after
-        if after and not self.faults.forget_events:
+        after, left = asked.headers.get("last-event-id", ""), self.faults.cut_streams_after
+        sent = len(self.events)
+        if self.faults.repeat_events:
+            sent = 0
+        elif after and not self.faults.forget_events:
             sent = sum(_position(event.id) <= _position(after) for event in self.events)
-        else:
-            sent = len(self.events)
         _chunk(writer, b"retry: 10\n\n")
         hook, self.on_stream = self.on_stream, None
         if hook is not None:

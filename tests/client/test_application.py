@@ -378,6 +378,56 @@ def test_an_asynchronous_callback_on_a_blocking_app_is_told_what_to_do(lockstep:
 
 
 @both_colours
+def test_a_request_that_may_act_twice_is_not_sent_twice(server: PlayedServer, play: Play) -> None:
+    async def scenario(app: AsyncApp) -> None:
+        server.faults.raw.append(b"")
+        assert await app.set_battery_charge_rate(3.0) == 3.0
+        server.faults.raw.append(b"")
+        with pytest.raises(Unavailable, match="broke the connection"):
+            await app.add_container(1.0)
+        server.faults.raw += [b"", b""]
+        with pytest.raises(Unavailable, match="broke the connection"):
+            await app.refresh()
+
+    play(server, scenario)
+    assert [one.method for one in server.asked] == ["GET", "PATCH", "PATCH", "POST", "GET", "GET"]
+
+
+@both_colours
+def test_an_answer_that_does_not_end_is_left(server: PlayedServer, play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ecovisor.client.on_httpx.LONGEST_ANSWER", 100_000)
+
+    async def scenario(app: AsyncApp) -> None:
+        server.faults.raw.append(b"HTTP/1.1 200 OK\r\ncontent-length: 999999\r\n\r\n" + b"x" * 999_999)
+        with pytest.raises(Unavailable, match="100000 bytes"):
+            await app.logs("c1")
+        assert "héllo" in await app.logs("c1")
+
+    play(server, scenario)
+
+
+@both_colours
+def test_closing_in_a_callback_ends_the_run_and_leaves_the_tick_unanswered(lockstep: PlayedServer, play: Play) -> None:
+    async def scenario(app: AsyncApp) -> int:
+        app.on_tick(lambda energy, _: energy.close())
+        return await app.run()
+
+    assert play(lockstep, scenario) == 0
+    assert lockstep.site.tick == 0
+
+
+@both_colours
+def test_a_past_that_is_not_kept_is_infeasible_naming_what_is(server: PlayedServer, play: Play) -> None:
+    server.tick(2)
+
+    async def scenario(app: AsyncApp) -> None:
+        with pytest.raises(Infeasible, match="2020-05-31T00:30:00Z to 2020-06-01T00:30:00Z is not within what is kept"):
+            await app.history("demand_w", await app.now_s() - 86400.0, await app.now_s())
+
+    play(server, scenario)
+
+
+@both_colours
 def test_a_closed_app_says_so(server: PlayedServer, play: Play) -> None:
     async def scenario(app: AsyncApp) -> None:
         await app.close()

@@ -34,7 +34,7 @@ POLICIES: dict[str, Callable[[], Policy]] = {
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_a_policy_gives_the_same_ledger_in_process_and_over_http(name: str) -> None:
-    make, ticks = POLICIES[name], 60
+    make, ticks = POLICIES[name], 36
     inside, outside = MemorySink(), MemorySink()
     Loop(small_site(make, sink=inside)).run(ticks)
     site = PlayedSite(small_site(sink=outside))

@@ -142,6 +142,16 @@ def test_other_events_come_between_their_ticks(server: PlayedServer, play: Play)
 
 
 @both_colours
+def test_what_is_told_twice_is_heard_once(server: PlayedServer, play: Play) -> None:
+    server.faults.repeat_events = True
+
+    async def scenario(app: AsyncApp) -> list[int]:
+        return [event.tick for event in await ticks_of(app, server, 6, lambda k: server.drop_streams() if k % 2 else None)]
+
+    assert play(server, scenario) == [0, 1, 2, 3, 4, 5]
+
+
+@both_colours
 def test_what_the_server_has_forgotten_is_said_to_be_missed(server: PlayedServer, play: Play) -> None:
     async def scenario(app: AsyncApp) -> list[tuple[str, int, bool]]:
         def away(read: int) -> None:

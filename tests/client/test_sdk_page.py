@@ -73,10 +73,10 @@ class TestTheExamplesPolicy(PolicyContract):
 
 
 def test_the_examples_policy_drives_a_live_app(site: PlayedServer, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["run-policy", str(EXAMPLE / "policy.py"), "--option", "clean_g_per_kwh=250", "--ticks", "20", "--json"]
+    words = ["run-policy", str(EXAMPLE / "policy.py"), "--option", "clean_g_per_kwh=250", "--ticks", "6", "--json"]
     assert run(words) == 0
     *ticks, end = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert end["ticks"] == 20
+    assert end["ticks"] == 6
     dirty = [tick for tick in ticks if tick["carbon_intensity_g_per_kwh"] > 250.0]
     assert dirty, "the first hours are dirty"
     assert dirty[1]["grid_w"] == 0.0

@@ -160,8 +160,8 @@ class _Told:
         self._ticks = self._failed = 0
         if not json:
             now = app.snapshot
-            print(f"{policy} drives {app.name} at {where}, in ticks of {human_duration(now.tick_s)}")
-            print(_columns(("tick", now.timezone, "power", "solar", "grid", "battery", "carbon")) + "  set", flush=True)
+            print(f"{policy} drives {app.name} at {where}: ticks of {human_duration(now.tick_s)}, times in {now.timezone}")
+            print(_columns(("tick", "time", "power", "solar", "grid", "battery", "carbon")) + "  set", flush=True)
 
     def tick(self, app: App, error: PolicyError | None) -> None:
         """A tick has been driven, or the policy has failed in it."""

@@ -31,7 +31,7 @@ class Patience:
     """For a sign of life in the stream of events; three of the server's heart-beats. [s]"""
     first_delay_s: float = 0.2
     """Before the first attempt to come back. [s]"""
-    longest_delay_s: float = 15.0
+    longest_delay_s: float = 5.0
     """Between two attempts, before chance makes it longer. [s]"""
     give_up_s: float = INFINITY
     """Without any contact, until the loss is raised as `Unavailable`; infinite: never. [s]"""
