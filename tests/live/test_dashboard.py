@@ -339,6 +339,16 @@ def test_a_lost_server_is_announced_and_its_return_is_shown(visit: Opening) -> N
     assert one.traces("sources")["grid"][-25:-1] == pytest.approx(expected, abs=1e-6)
 
 
+def test_ticks_that_were_missed_are_read_from_the_ledger(visit: Opening) -> None:
+    one = visit()
+    one.open()
+    one.ledger_read()
+    one.ticks(5)  # all at once: the page sees the last of them only
+    one.drawn("sources")
+    expected = [sum(row["grid_to_load_w"] for row in rows.values()) for rows in one.site.rows[-5:]]
+    one.drawn_to("sources", 2, {-6 + k: value for k, value in enumerate(expected)})
+
+
 def test_without_a_stream_it_polls_and_says_so(visit: Opening) -> None:
     one = visit(api=PlayedApi(PlayedSite(), events=False))
     one.open()

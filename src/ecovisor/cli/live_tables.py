@@ -164,7 +164,8 @@ def site_line(snapshot: wire.SiteSnapshot, width: int) -> Text:
         rates = [app.carbon.rate_g_per_h for app in snapshot.apps]
         known = [rate for rate in rates if rate is not None]
         line.append(f" = {quantity(sum(known), 'g/h')}" if len(known) == len(rates) else " (carbon unknown)")
-        line.append(f"  residual {snapshot.residual_wh:.1g} Wh", style=_DIM)
+        if width >= 150:
+            line.append(f"  residual {snapshot.residual_wh:.1g} Wh", style=_DIM)
     return line
 
 
@@ -312,9 +313,8 @@ def _battery_cell(battery: wire.BatteryState, width: int) -> Text:
 
 
 def _direction(charge_w: float, discharge_w: float) -> str:
-    if charge_w >= 0.005:
-        return f" ↑{quantity(charge_w, 'W')}"
-    return f" ↓{quantity(discharge_w, 'W')}" if discharge_w >= 0.005 else ""
+    flows = [(arrow, power_w) for arrow, power_w in (("↑", charge_w), ("↓", discharge_w)) if power_w >= 0.005]
+    return "".join(f" {arrow}{quantity(power_w, 'W')}" for arrow, power_w in flows)
 
 
 def _set_points(battery: wire.BatteryState) -> Text:

@@ -89,8 +89,8 @@ function tilesOf(view) {
   const intensity = { key: "intensity", title: "Intensity", paint: "carbon", value: view.intensity, unit: "g/kWh", more: "of the grid, coming tick" };
   if (view.site) {
     const site = view.site;
-    const flow = site.battery_charge_w >= 0.005 ? `charging ${quantity(site.battery_charge_w, "W")}`
-      : site.battery_discharge_w >= 0.005 ? `discharging ${quantity(site.battery_discharge_w, "W")}` : "resting";
+    const flows = [["↑", site.battery_charge_w], ["↓", site.battery_discharge_w]].filter(([, power]) => power >= 0.005);
+    const flow = flows.map(([arrow, power]) => `${arrow} ${quantity(power, "W")}`).join(" ") || "resting";
     return [
       { key: "solar", title: "Sun", paint: "solar", value: site.solar_w, unit: "W", more: site.curtailed_w >= 0.005 ? `${quantity(site.curtailed_w, "W")} curtailed` : "collected" },
       { key: "grid", title: "Grid", paint: "grid", value: site.import_w, unit: "W", more: site.export_w >= 0.005 ? `exporting ${quantity(site.export_w, "W")}` : "imported, metered" },

@@ -148,10 +148,12 @@ export async function load(api, history, wanted, since_s, operator, stillWanted,
     if (answer) history.fill(answer, until_s);
     else history.giveUp(app, metric);
   };
+  let left = queue.length;
   const worker = async () => {
     while (queue.length && stillWanted()) {
       await one(queue.shift());
-      if (stillWanted()) done(queue.length);
+      left -= 1;
+      if (stillWanted()) done(left);
     }
   };
   await Promise.all(Array.from({ length: AT_A_TIME }, worker));

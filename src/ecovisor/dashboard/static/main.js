@@ -18,6 +18,8 @@ import { SITE, groupsOf, viewOf } from "./view.js";
 const TOKEN = "ecovisor-token";
 const WINDOWS_S = [3600, 6 * 3600, 24 * 3600, 7 * 24 * 3600];
 const FORECAST_EVERY_S = 900;
+/** From a tick that was missed until the ledger is asked for it, and for those that followed. */
+const FILL_AFTER_MS = 3000;
 /** The library moves flows to their new places for half a second, which costs more than all else. */
 const FLOW_EVERY_MS = 2000;
 /** A tick is a pixel of a day: charts over time need not follow every one. */
@@ -36,6 +38,7 @@ class Session {
   #window_s = 24 * 3600;
   #generation = 0;
   #loading = 0;
+  #hole_s = null;
   #forecasts = {};
   #forecast_s = -Infinity;
   #physical = [];
@@ -94,7 +97,7 @@ class Session {
     if (anew) this.#begin();
     else if (view.tick !== last.tick) {
       this.#history.advance(view.now_s);
-      if (view.now_s - last.now_s > 2 * Math.max(this.#history.step_s, view.last_dt_s)) this.#load(last.now_s);
+      this.#mind(view.now_s - view.last_dt_s - last.now_s, last.now_s);
     }
     if (view.tick !== last?.tick || anew) this.#remember();
     this.page.offer(view);
@@ -122,12 +125,27 @@ class Session {
     }
   }
 
+  /** Ticks that were not seen leave a hole, which the ledger fills, together with those that follow soon. */
+  #mind(unseen_s, since_s) {
+    if (unseen_s < this.#history.step_s / 2) return;
+    if (this.#hole_s === null && !this.#loading) setTimeout(() => this.#fillHole(), FILL_AFTER_MS);
+    this.#hole_s = Math.min(this.#hole_s ?? Infinity, since_s);
+  }
+
+  #fillHole() {
+    if (this.#hole_s === null || this.#ended) return;
+    const since_s = this.#hole_s;
+    this.#hole_s = null;
+    this.#load(since_s);
+  }
+
   #begin() {
     const { now_s, tick_s } = this.#view;
     this.#history = new History(now_s, tick_s, this.#window_s);
     this.#physical = [];
     this.#forecasts = {};
     this.#forecast_s = -Infinity;
+    this.#hole_s = null;
     this.#load(-Infinity);
   }
 
@@ -144,6 +162,7 @@ class Session {
     load(this.#api, this.#history, wanted, since_s, this.#operator, () => generation === this.#generation && !this.#ended, (left) => {
       this.#loading = left;
       if (left % 10 === 0) this.show();
+      if (left === 0) this.#fillHole();
     });
   }
 

@@ -95,5 +95,5 @@ export function timeAxis(from_ms, to_ms, { width, em }, more = {}) {
 /** An axis of values from 0. */
 export function valueAxis(title, more = {}) {
   const grid = { gridcolor: colour("line"), zerolinecolor: colour("faint"), fixedrange: true };
-  return { ...grid, title: { text: title, standoff: 6 }, rangemode: "tozero", nticks: 6, tickformat: "~s", automargin: false, ...more };
+  return { ...grid, title: { text: title, standoff: 6 }, rangemode: "tozero", nticks: 6, tickformat: ",.4~r", automargin: false, ...more };
 }

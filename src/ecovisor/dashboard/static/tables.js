@@ -118,8 +118,8 @@ export class Tables {
 }
 
 function flowNow({ charge_w, discharge_w }) {
-  if (charge_w >= 0.005) return `↑ ${quantity(charge_w, "W")}`;
-  return discharge_w >= 0.005 ? `↓ ${quantity(discharge_w, "W")}` : "–";
+  const flows = [["↑", charge_w], ["↓", discharge_w]].filter(([, power]) => power >= 0.005);
+  return flows.map(([arrow, power]) => `${arrow} ${quantity(power, "W")}`).join(" ") || "–";
 }
 
 function discharge({ battery: { max_discharge_w, discharge_limit_w } }) {

@@ -64,7 +64,7 @@ function gapNotes(spans) {
 
 const steps = (x, y, name, paint, unit, more = {}) => ({
   type: "scatter", mode: "lines", x, y, name: chartText(name), line: { color: paint, width: 1.8, shape: "hv" }, connectgaps: false,
-  hovertemplate: `%{y:.3s} ${unit}`, ...more,
+  hovertemplate: `%{y:,.3~r} ${unit}`, ...more,
 });
 
 const area = (x, y, name, paint, unit) =>
