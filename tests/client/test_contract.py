@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import pytest
+from tests.client.colours import played_site
 from tests.client.played_server import TOKEN, PlayedServer
 from tests.client.played_site import PlayedSite
 
@@ -51,3 +52,12 @@ class TestOverHttp(VirtualEnergyContract):
         with PlayedServer(site, lockstep=len(steps)) as server, connect(server.url, TOKEN) as app:
             app.on_tick(lambda energy, _: next(left)(energy))
             assert app.run(len(steps)) == len(steps)
+
+
+def test_one_policy_follows_another() -> None:
+    site = played_site()
+    with PlayedServer(site, lockstep=6) as server, connect(server.url, TOKEN) as app:
+        assert drive(app, StaticCarbonRate(1.0), ticks=3) == 3
+        asked = len(server.paths("PATCH"))
+        assert drive(app, CarbonAgnostic(), ticks=3) == 3
+        assert len(server.paths("PATCH")) == asked == 6

@@ -94,7 +94,7 @@ class AsyncApp(Energy):
         self._callbacks.append(callback)
         return callback
 
-    async def run(self, ticks: int | None = None) -> int:
+    async def run(self, ticks: int | None = None, *, callback: OnTick | None = None) -> int:
         """Call what `on_tick` has collected at every tick, beginning with the present one, and tell the server when all is set.
 
         A tick that is over before its turn comes is not answered: its event is late, and `late_ticks` counts it. If the server cannot be
@@ -103,6 +103,7 @@ class AsyncApp(Energy):
 
         Args:
             ticks: how many to answer; None: until `stop` or `close`.
+            callback: called in this run only, after the others.
 
         Returns:
             How many were answered.
@@ -111,6 +112,7 @@ class AsyncApp(Energy):
             AuthenticationError: the token is no longer accepted.
         """
         answered = 0
+        own = [] if callback is None else [callback]
         self._stopping = False
         while not self._stopping and (ticks is None or answered < ticks):
             event = await self._unanswered()
@@ -118,8 +120,8 @@ class AsyncApp(Energy):
                 break
             try:
                 with self._standing_still():
-                    for callback in self._callbacks:
-                        await _finished(callback(self, self))
+                    for call in (*self._callbacks, *own):
+                        await _finished(call(self, self))
             except Unavailable as error:
                 if not self._exchange.closed:
                     logger.warning("tick %d was not answered: %s", event.tick, error)

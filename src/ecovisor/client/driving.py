@@ -39,8 +39,7 @@ def drive(app: App, policy: Policy, *, ticks: int | None = None, keep_going: boo
         PolicyError: the policy raised, and is not to be kept going; names the tick.
     """
     turn = _Turn(policy, keep_going, after)
-    app.on_tick(turn.take)
-    return app.run(ticks)
+    return app.run(ticks, callback=lambda _, __: turn.take(app))
 
 
 class _Turn:
@@ -53,15 +52,15 @@ class _Turn:
         self._next_start: float = 0.0
         self._started = False
 
-    def take(self, energy: App, app: App) -> None:
+    def take(self, app: App) -> None:
         failed: PolicyError | None = None
         try:
-            self._begin(energy)
-            self._policy.tick(energy, app)
+            self._begin(app)
+            self._policy.tick(app, app)
         except Unavailable:
             raise
         except Exception as error:
-            now = energy.snapshot
+            now = app.snapshot
             failed = PolicyError(app.name, now.tick, now.time, error)
             if not self._keep_going:
                 raise failed from error

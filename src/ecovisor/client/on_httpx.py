@@ -154,7 +154,7 @@ class Awaiting:
         self._patience = patience
         transport = httpx.AsyncHTTPTransport(verify=_verify(target), uds=target.socket_path, limits=_LIMITS)
         self._client = httpx.AsyncClient(base_url=target.url, transport=transport, timeout=httpx.Timeout(None), trust_env=False)
-        self.waiting: asyncio.Timeout | None = None
+        self._waiting: set[asyncio.Timeout] = set()
 
     def monotonic_s(self) -> float:
         return time.monotonic()
@@ -193,15 +193,16 @@ class Awaiting:
     @contextlib.asynccontextmanager
     async def until_woken(self, longest_s: float) -> AsyncIterator[None]:
         """The body ends with `TimeoutError` after a while, or when somebody wakes."""
-        try:
-            async with asyncio.timeout(longest_s) as self.waiting:
+        async with asyncio.timeout(longest_s) as waiting:
+            self._waiting.add(waiting)
+            try:
                 yield
-        finally:
-            self.waiting = None
+            finally:
+                self._waiting.discard(waiting)
 
     def wake(self) -> None:
-        if self.waiting is not None:
-            self.waiting.reschedule(asyncio.get_running_loop().time())
+        for waiting in self._waiting:
+            waiting.reschedule(asyncio.get_running_loop().time())
 
     async def close(self) -> None:
         await self._client.aclose()
