@@ -97,7 +97,7 @@ def test_no_load_gets_more_than_its_periods_allow(limit_cores: float, threads: i
     shares = [chance.choice([0.0, 0.1, 0.5, 1.0]) for _ in range(1000)]
     processes = Processes(lambda now_s: fastest * shares[int(now_s / stretch_s) % 1000], stale_s=0.004)
     drive(processes, Throttle(limit_cores, 2), threads, 12.0, chance)
-    once_s = 0.1 * limit_cores * 1.25 + fastest * 0.015  # a period more, and one stop that came late
+    once_s = 0.1 * limit_cores * 1.25 + fastest * 0.025  # a period more, and one stop that came late
     for begin_s in (0.0, 1.0, 2.5, 4.0):
         assert processes.used_between(begin_s, begin_s + 1.0) <= limit_cores * 0.98 + once_s
         assert processes.used_between(begin_s, begin_s + 8.0) <= 8.0 * limit_cores * 0.98 + once_s
@@ -155,7 +155,7 @@ def test_an_idle_container_is_never_stopped_and_seldom_looked_at() -> None:
     throttle = Throttle(0.3, 2)
     steps = drive(processes, throttle, 3, 10.0, chance)
     assert throttle.running
-    assert steps <= 10 * 110
+    assert steps <= 10 * 60
 
 
 @pytest.mark.parametrize("threads", [1, 8])
@@ -165,8 +165,9 @@ def test_a_container_that_becomes_busier_is_noticed_soon(threads: int, before_co
     fastest = min(threads, 2)
     processes = Processes(lambda now_s: fastest if now_s > 5.003 else before_cores, stale_s=0.004)
     drive(processes, Throttle(0.05, 2), threads, 6.1, chance)
-    assert processes.used_between(5.0, 5.1) <= fastest * 0.015
-    assert processes.used_between(5.05, 6.05) <= 0.05 + fastest * 0.015
+    late_s = 0.015 if before_cores > 0.05 else 0.025
+    assert processes.used_between(5.0, 5.1) <= fastest * late_s
+    assert processes.used_between(5.05, 6.05) <= 0.05 + fastest * late_s
 
 
 def test_a_lower_limit_acts_within_the_period_and_a_higher_one_too() -> None:

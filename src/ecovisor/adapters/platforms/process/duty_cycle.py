@@ -23,7 +23,7 @@ LONGEST_DEBT_S = 1.0
 
 #: Processes that become busy are noticed within this time, when their allowance is smaller: if they were busy lately, and if not. [s]
 _POLL_S = 0.005
-_IDLE_POLL_S = 0.01
+_IDLE_POLL_S = 0.02
 
 #: Busy is what uses more. [cores]
 _BUSY_CORES = 0.05

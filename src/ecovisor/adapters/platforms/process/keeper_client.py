@@ -26,6 +26,10 @@ _ATTEMPTS = 50
 _PAUSE_S = 0.1
 
 
+class _Ended(Unavailable):
+    """The keeper has gone while it was asked."""
+
+
 class KeeperClient:
     """Of one server.
 
@@ -61,9 +65,9 @@ class KeeperClient:
         """Raises OSError if there is none that wants what we want."""
         line = socket.socket(socket.AF_UNIX)
         try:
+            line.setblocking(False)  # a keeper that hangs must not make us hang
             with short_path(self._root / "keeper", SOCKET) as path:
                 line.connect(path)
-            line.setblocking(False)
             pid = peer_pid(line)
             reader, writer = await asyncio.open_unix_connection(sock=line)
         except BaseException:
@@ -73,6 +77,9 @@ class KeeperClient:
         self._listening = asyncio.create_task(self._listen(reader, writer))
         try:
             hello = await self._ask("hello", _START_S, {})
+        except _Ended as ended:  # it was about to leave, or was killed a moment ago
+            await self.close()
+            raise ConnectionResetError(str(ended)) from ended
         except BaseException:
             await self.close()
             raise
@@ -111,11 +118,11 @@ class KeeperClient:
             writer.close()
             for future in self._pending.values():
                 if not future.done():
-                    future.set_exception(Unavailable(f"{self._root}: the keeper of containers has ended"))
+                    future.set_exception(_Ended(f"{self._root}: the keeper of containers has ended"))
 
     async def _ask(self, do: str, deadline_s: float, fields: Message) -> Message:
         if self._writer is None:
-            raise Unavailable(f"{self._root}: the keeper of containers has ended")
+            raise _Ended(f"{self._root}: the keeper of containers has ended")
         number = next(self._numbers)
         future = self._pending[number] = asyncio.get_running_loop().create_future()
         try:

@@ -71,9 +71,9 @@ class Loop:
             while self._timers and self._timers[0][2].callback is None:
                 heapq.heappop(self._timers)
             wait_s = max(0.0, self._timers[0][0] - self.now_s()) if self._timers else None
-            select.select([self._epoll], [], [], wait_s)  # epoll itself counts in milliseconds
+            ready = select.select([self._epoll], [], [], wait_s)[0]  # epoll itself counts in milliseconds
             self._due()
-            for descriptor, _ in self._epoll.poll(0):
+            for descriptor, _ in self._epoll.poll(0) if ready else ():
                 if callback := self._callbacks.get(descriptor):
                     self._call(callback)
 

@@ -115,7 +115,7 @@ class Session:
         return self._ended_s + sum(member.cpu_s() + member.stat.children_s for member in self._members.values())
 
     def cpu_s(self) -> float:
-        self._refresh()
+        self._refresh(discover=self._throttle is None or self._frozen)  # otherwise `step` looks for new processes
         return self._seen_s
 
     # -- what it may use
