@@ -143,8 +143,11 @@ class AsyncApp(Energy):
     async def _unanswered(self) -> Event | None:
         """The event of the newest tick, once there is one that has not been answered; None once the app is closed."""
         event = self._present
-        if event is not None and event.tick != self._answered and not self._exchange.closed:
-            await persist(self._exchange, self._patience, self._now)
+        if event is not None and event.tick != self._answered:
+            try:
+                await persist(self._exchange, self._patience, self._now)
+            except Ended:
+                return None
             if event.tick == self._held.snapshot.tick:
                 return event
         while True:
