@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from starlette.routing import Route as StarletteRoute
 from tests.api.serving import Site, serving
 
 from ecovisor import wire
+from ecovisor.api import problems
 from ecovisor.api.openapi import document
 from ecovisor.api.routes import PATH_PARAMETERS, ROUTES, Route, Who, errors_of
 from ecovisor.testing.sites import START_S
@@ -180,3 +182,16 @@ def test_requests_and_answers_are_structs_of_the_wire() -> None:
         if route.request is not None:
             assert getattr(wire, route.request.__name__) is route.request
             assert route.request.__struct_config__.forbid_unknown_fields
+
+
+def test_the_written_page_has_every_type_of_problem() -> None:
+    api = Path(problems.__file__).parent
+    kinds = {name for _, _, name in problems._OURS} | {"internal"}
+    for source in api.glob("*.py"):
+        for node in ast.walk(ast.parse(source.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, (ast.Name, ast.Attribute)):
+                name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
+                if name in {"Rejected", "_refuse"} and len(node.args) > 1 and isinstance(node.args[1], ast.Constant):
+                    kinds.add(str(node.args[1].value))
+    text = (Path(__file__).parents[2] / "docs" / "rest.md").read_text("utf-8")
+    assert set(re.findall(r"`tag:([a-z-]+)`", text)) == kinds | {"url"}
