@@ -7,13 +7,14 @@ the checkpoint), a file that was cut, and changes that were committed and are no
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ecovisor.adapters.stores.ledger.catalog import Catalog, load_catalog, raw
 from ecovisor.adapters.stores.ledger.connection import store_errors
 from ecovisor.adapters.stores.ledger.fingerprints import Columns, bytes_fingerprint, fingerprint, step_fingerprint
-from ecovisor.adapters.stores.ledger.rollups import bucket_columns
+from ecovisor.adapters.stores.ledger.rollups import DAY_HEAD, HOUR_HEAD, bucket_columns
 from ecovisor.model.errors import StoreError
 from ecovisor.model.units import iso_utc
 
@@ -23,14 +24,24 @@ READ_THROUGH_BYTES = 256 << 20
 _NEWEST_ROWS = 20_000
 
 
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """A value that is of another kind than was written is damage too."""
+    try:
+        with store_errors(path):
+            yield
+    except (TypeError, ValueError, OverflowError, LookupError) as error:
+        raise StoreError(f"{path}: is damaged: a value is of the wrong kind ({error}); {REMEDY}") from error
+
+
 def check_structure(db: sqlite3.Connection, path: Path) -> None:
-    """Read every page.
+    """Read every page, and compare the indexes with their tables.
 
     Raises:
         StoreError: SQLite finds damage.
     """
-    with store_errors(path):
-        said = [row[0] for row in db.execute("PRAGMA quick_check(1)")]
+    with _damage(path):
+        said = [row[0] for row in db.execute("PRAGMA integrity_check(1)")]
     if said != ["ok"]:
         raise StoreError(f"{path}: is damaged: {' '.join(said[0].split())}; {REMEDY}")
 
@@ -41,7 +52,7 @@ def check_newest(db: sqlite3.Connection, path: Path) -> None:
     Raises:
         StoreError: a value changed on the disk.
     """
-    with store_errors(path):
+    with _damage(path):
         check_state(db, path)
         catalog, rows = load_catalog(db), 0
         for (step,) in db.execute("SELECT step FROM steps ORDER BY step DESC"):
@@ -62,13 +73,16 @@ def check_all(db: sqlite3.Connection, path: Path, progress: Callable[[int, int],
         StoreError: something is damaged.
     """
     check_structure(db, path)
-    with store_errors(path):
+    with _damage(path):
         check_state(db, path)
         for kind, key, value, crc in db.execute("SELECT kind, key, value, crc FROM registry"):
             if bytes_fingerprint(kind, key, value) != crc:
                 raise StoreError(f"{path}: registry {kind}/{key}: the value changed on the disk; {REMEDY}")
-        _check_buckets(db, path, "hour", "hour_s, day_s, start_s, last_start_s, end_s, ticks")
-        _check_buckets(db, path, "day", "day_s, start_s, last_start_s, end_s, ticks")
+        for *row, crc in db.execute("SELECT start_s, end_s, step, crc FROM gaps"):
+            if fingerprint(row, ()) != crc:
+                raise StoreError(f"{path}: the gap at {iso_utc(row[0])} changed on the disk; {REMEDY}")
+        _check_buckets(db, path, "hour", HOUR_HEAD)
+        _check_buckets(db, path, "day", DAY_HEAD)
         catalog = load_catalog(db)
         steps = [row[0] for row in db.execute("SELECT step FROM steps ORDER BY step")]
         for k, step in enumerate(steps):

@@ -145,6 +145,8 @@ def store_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise StoreError(f"{path}: {told(error)}") from error
+    except UnicodeDecodeError as error:  # a message of SQLite's, or a text, with damage in it
+        raise StoreError(f"{path}: {_SAID['SQLITE_CORRUPT']} ({error.reason})") from error
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}; check the disk and the permissions") from error
 
@@ -152,9 +154,10 @@ def store_errors(path: Path) -> Iterator[None]:
 def told(error: sqlite3.Error) -> str:
     """What went wrong and what to do, with SQLite's own words."""
     name = getattr(error, "sqlite_errorname", "") or ""
+    said = " ".join(str(error).split())
     for known, text in _SAID.items():
         if name.startswith(known):
-            return f"{text} ({error})"
-    if "malformed" in str(error) or "not a database" in str(error):
-        return f"{_SAID['SQLITE_CORRUPT']} ({error})"
-    return str(error)
+            return f"{text} ({said})"
+    if "malformed" in said or "not a database" in said:
+        return f"{_SAID['SQLITE_CORRUPT']} ({said})"
+    return said

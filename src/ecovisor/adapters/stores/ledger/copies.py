@@ -15,7 +15,8 @@ from pathlib import Path
 
 from ecovisor.adapters.stores.ledger.checks import check_all, check_structure
 from ecovisor.adapters.stores.ledger.connection import FILE, WAL, Readers, open_reader, open_writer, store_errors
-from ecovisor.adapters.stores.ledger.opening import check_version, read_facts
+from ecovisor.adapters.stores.ledger.facts import read_facts
+from ecovisor.adapters.stores.ledger.opening import check_version
 from ecovisor.adapters.stores.ledger.schema import VERSION
 from ecovisor.adapters.stores.ledger.state_lock import StateLock, committed
 from ecovisor.model.errors import StoreError

@@ -16,7 +16,8 @@ from ecovisor.adapters.stores.ledger import retention
 from ecovisor.adapters.stores.ledger.batch import Batch, TickTables
 from ecovisor.adapters.stores.ledger.calendar import Calendar
 from ecovisor.adapters.stores.ledger.connection import FILE, Readers, open_writer, store_errors
-from ecovisor.adapters.stores.ledger.opening import check_version, prepare, read_facts
+from ecovisor.adapters.stores.ledger.facts import read_facts, write_facts
+from ecovisor.adapters.stores.ledger.opening import check_version, prepare
 from ecovisor.adapters.stores.ledger.questions import Questions
 from ecovisor.adapters.stores.ledger.registry import LedgerRegistry
 from ecovisor.adapters.stores.ledger.retention import Pruned
@@ -89,9 +90,9 @@ class Ledger(Questions):
             writer = Writer(db, path, calendar, lambda commits: lock.note(facts["ledger"], commits))
             given = {"timezone": calendar.timezone} | ({} if site is None else {"site": site})
             if given.items() - facts.items():
-                with writer.change() as changing:
-                    changing.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", given.items())
                 facts |= given
+                with writer.change() as changing:
+                    write_facts(changing, facts)
             undo.pop_all()
         return cls(path, Readers(path, timeout_s), writer, lock, facts)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from ecovisor.adapters.stores.ledger import schema
 from ecovisor.adapters.stores.ledger.checks import READ_THROUGH_BYTES, check_newest, check_structure
 from ecovisor.adapters.stores.ledger.connection import WAL, store_errors
+from ecovisor.adapters.stores.ledger.facts import read_facts, write_facts
 from ecovisor.adapters.stores.ledger.state_lock import StateLock
 from ecovisor.model.errors import StoreError
 
@@ -79,15 +80,10 @@ def check_size(db: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def read_facts(db: sqlite3.Connection) -> dict[str, str]:
-    """What the ledger knows of itself: `ledger` (its identity), `site`, `timezone`."""
-    return dict(db.execute("SELECT name, value FROM meta").fetchall())
-
-
 def _create(db: sqlite3.Connection) -> None:
     db.execute("BEGIN IMMEDIATE")
     schema.create(db)
-    db.execute("INSERT INTO meta VALUES ('ledger', ?)", (secrets.token_hex(16),))
+    write_facts(db, {"ledger": secrets.token_hex(16)})
     db.execute("COMMIT")
 
 

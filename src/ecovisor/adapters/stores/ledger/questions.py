@@ -18,8 +18,8 @@ from ecovisor.adapters.stores.ledger import history, notifications, usage
 from ecovisor.adapters.stores.ledger.catalog import load_catalog, raw, text_ids
 from ecovisor.adapters.stores.ledger.checks import REMEDY
 from ecovisor.adapters.stores.ledger.connection import Readers
+from ecovisor.adapters.stores.ledger.facts import read_facts
 from ecovisor.adapters.stores.ledger.fingerprints import bytes_fingerprint
-from ecovisor.adapters.stores.ledger.opening import read_facts
 from ecovisor.adapters.stores.ledger.sums import Summing, Totals
 from ecovisor.adapters.stores.ledger.usage import Gap, check_interval
 from ecovisor.model.errors import StoreError

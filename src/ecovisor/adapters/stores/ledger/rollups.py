@@ -18,6 +18,9 @@ from ecovisor.adapters.stores.ledger.measures import ROLLED, Kind, Measure, Roll
 
 Key = tuple[int, ...]
 _BATTERY = "_battery"
+#: What is said of an hour and of a day, and goes into their fingerprints.
+HOUR_HEAD = "hour_s, day_s, first_step, last_step, start_s, last_start_s, end_s, ticks"
+DAY_HEAD = "day_s, start_s, last_start_s, end_s, ticks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +82,19 @@ class RunningHour:
             numbers = [(name, [sums.columns[name][k] for k in order] if name in sums.columns else nothing) for name in rolled.names]
             parts.append(Columns(f"hour_{rolled.table}", keys, numbers))
             insert(db, f"hour_{rolled.table}", "hour_s", self.hour_s, parts[-1])
-        crc = fingerprint((self.hour_s, self.day_s, self.start_s, self.last_start_s, self.end_s, self.ticks), parts)
+        head = (
+            self.hour_s,
+            self.day_s,
+            self.first_step,
+            self.last_step,
+            self.start_s,
+            self.last_start_s,
+            self.end_s,
+            self.ticks,
+        )
         db.execute(
-            "INSERT INTO hours (hour_s, day_s, first_step, last_step, start_s, last_start_s, end_s, ticks, crc) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                self.hour_s,
-                self.day_s,
-                self.first_step,
-                self.last_step,
-                self.start_s,
-                self.last_start_s,
-                self.end_s,
-                self.ticks,
-                crc,
-            ),
+            f"INSERT INTO hours ({HOUR_HEAD}, crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - names of columns
+            (*head, fingerprint(head, parts)),
         )
 
 
@@ -127,9 +128,13 @@ def close_day(db: sqlite3.Connection, day_s: int) -> None:
         "SELECT MIN(start_s), MAX(last_start_s), MAX(end_s), SUM(ticks) FROM hours WHERE day_s = ?", (day_s,)
     ).fetchone()
     crc = fingerprint((day_s, *bounds), bucket_columns(db, "day", day_s))
-    db.execute(
-        "INSERT INTO days (day_s, start_s, last_start_s, end_s, ticks, crc) VALUES (?, ?, ?, ?, ?, ?)", (day_s, *bounds, crc)
-    )
+    db.execute(f"INSERT INTO days ({DAY_HEAD}, crc) VALUES (?, ?, ?, ?, ?, ?)", (day_s, *bounds, crc))  # noqa: S608 - names of columns
+
+
+def note_gap(db: sqlite3.Connection, start_s: float, end_s: float, step: int | None) -> None:
+    """List time without ticks; a step, where cumulative meters told what it came to."""
+    row = (start_s, end_s, step)
+    db.execute("INSERT INTO gaps VALUES (?, ?, ?, ?)", (*row, fingerprint(row, ())))
 
 
 def bucket_columns(db: sqlite3.Connection, span: str, bucket_s: int) -> list[Columns]:

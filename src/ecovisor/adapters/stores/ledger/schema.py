@@ -26,9 +26,10 @@ from itertools import pairwise
 
 from ecovisor.adapters.stores.ledger.catalog import load_catalog
 from ecovisor.adapters.stores.ledger.checks import stored_step_fingerprint
+from ecovisor.adapters.stores.ledger.facts import write_facts
 from ecovisor.adapters.stores.ledger.fingerprints import bytes_fingerprint, fingerprint
 from ecovisor.adapters.stores.ledger.measures import FLOWS, ROLLED, Rolled
-from ecovisor.adapters.stores.ledger.rollups import bucket_columns, close_day
+from ecovisor.adapters.stores.ledger.rollups import HOUR_HEAD, bucket_columns, close_day, note_gap
 
 VERSION = 2
 #: In the file's header: `ECOv`.
@@ -67,7 +68,7 @@ CREATE TABLE hours (
 CREATE INDEX hours_by_day ON hours (day_s);
 """
 _SINCE_2 = """
-CREATE TABLE gaps (start_s REAL PRIMARY KEY, end_s REAL NOT NULL, step INTEGER) WITHOUT ROWID;
+CREATE TABLE gaps (start_s REAL PRIMARY KEY, end_s REAL NOT NULL, step INTEGER, crc INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE days (
     day_s INTEGER PRIMARY KEY, start_s REAL NOT NULL, last_start_s REAL NOT NULL, end_s REAL NOT NULL, ticks INTEGER NOT NULL,
     hourly INTEGER NOT NULL DEFAULT 1, crc INTEGER NOT NULL
@@ -110,6 +111,7 @@ def _from_1_to_2(db: sqlite3.Connection) -> None:
         db.execute(f"ALTER TABLE hour_flows ADD COLUMN {name} REAL NOT NULL DEFAULT 0")
     for rolled in ROLLED:
         db.execute(_roll_up("day", rolled))
+    write_facts(db, dict(db.execute("SELECT name, value FROM meta").fetchall()))
     _list_gaps(db)
     for step, checkpoint, plant in db.execute("SELECT step, checkpoint, plant FROM state").fetchall():
         db.execute("UPDATE state SET crc = ?", (bytes_fingerprint(str(step), checkpoint, plant),))
@@ -123,7 +125,7 @@ def _from_1_to_2(db: sqlite3.Connection) -> None:
         "UPDATE hours SET last_start_s = (SELECT MAX(s.start_s) FROM steps s WHERE s.step BETWEEN first_step AND last_step "
         "AND s.tick IS NOT NULL)"
     )
-    for row in db.execute("SELECT hour_s, day_s, start_s, last_start_s, end_s, ticks FROM hours").fetchall():
+    for row in db.execute(f"SELECT {HOUR_HEAD} FROM hours").fetchall():  # noqa: S608 - names of columns
         db.execute("UPDATE hours SET crc = ? WHERE hour_s = ?", (fingerprint(row, bucket_columns(db, "hour", row[0])), row[0]))
     days = [row[0] for row in db.execute("SELECT DISTINCT day_s FROM hours ORDER BY day_s")]
     for day_s in days[:-1]:  # the last one may go on
@@ -134,10 +136,10 @@ def _list_gaps(db: sqlite3.Connection) -> None:
     rows = db.execute("SELECT step, tick, start_s, start_s + dt_s FROM steps ORDER BY step").fetchall()
     for step, tick, start_s, end_s in rows:
         if tick is None:
-            db.execute("INSERT INTO gaps VALUES (?, ?, ?)", (start_s, end_s, step))
+            note_gap(db, start_s, end_s, step)
     for (_, _, _, end_s), (_, _, start_s, _) in pairwise(rows):
         if start_s > end_s + 1e-3:
-            db.execute("INSERT INTO gaps VALUES (?, ?, NULL)", (end_s, start_s))
+            note_gap(db, end_s, start_s, None)
 
 
 _UPGRADES = {1: _from_1_to_2}

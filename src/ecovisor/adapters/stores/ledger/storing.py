@@ -16,7 +16,7 @@ from ecovisor.adapters.stores.ledger.calendar import Calendar
 from ecovisor.adapters.stores.ledger.catalog import Catalog, Layout, Texts, extend, load_catalog, load_texts, raw
 from ecovisor.adapters.stores.ledger.fingerprints import Columns, bytes_fingerprint, step_fingerprint
 from ecovisor.adapters.stores.ledger.notifications import SITE_APP, tick_notification, told_notification
-from ecovisor.adapters.stores.ledger.rollups import Key, RunningHour, close_day, insert
+from ecovisor.adapters.stores.ledger.rollups import Key, RunningHour, close_day, insert, note_gap
 from ecovisor.adapters.stores.ledger.running import load_running_hour
 from ecovisor.model.errors import StoreError
 from ecovisor.model.units import iso_utc
@@ -163,9 +163,9 @@ def _columns(table: str, rows: Rows, keys: Sequence[Key], catalog: Catalog, text
 def _note_gaps(db: sqlite3.Connection, batch: Batch, before: Memory, step: int) -> None:
     """Time without ticks: what lies between the step before and this one, and this one if it is a gap."""
     if before.end_s is not None and batch.start_s > before.end_s + SLACK_S:
-        db.execute("INSERT INTO gaps VALUES (?, ?, NULL)", (before.end_s, batch.start_s))
+        note_gap(db, before.end_s, batch.start_s, None)
     if batch.kind == GAP:
-        db.execute("INSERT INTO gaps VALUES (?, ?, ?)", (batch.start_s, batch.end_s, step))
+        note_gap(db, batch.start_s, batch.end_s, step)
 
 
 def _running(db: sqlite3.Connection, batch: Batch, hour: RunningHour | None, step: int, calendar: Calendar) -> RunningHour:
