@@ -17,6 +17,8 @@ import { SITE, groupsOf, viewOf } from "./view.js";
 
 const TOKEN = "ecovisor-token";
 const WINDOWS_S = [3600, 6 * 3600, 24 * 3600, 7 * 24 * 3600];
+/** What charts over time show of an old site until somebody chooses; of a younger one, what there is. */
+const USUAL_S = 24 * 3600;
 const FORECAST_EVERY_S = 900;
 /** From a tick that was missed until the ledger is asked for it, and for those that followed. */
 const FILL_AFTER_MS = 3000;
@@ -35,7 +37,7 @@ class Session {
   #view = null;
   #before = null;
   #history = null;
-  #window_s = 24 * 3600;
+  #window_s = 0;
   #generation = 0;
   #loading = 0;
   #hole_s = null;
@@ -90,7 +92,10 @@ class Session {
   #take(snapshot) {
     const view = viewOf(snapshot, this.#operator);
     const last = this.#view;
-    const anew = !last || view.tick < last.tick || view.name !== last.name || view.tick_s !== last.tick_s;
+    const window_s = this.page.windowFor(view);
+    const same = last && view.tick >= last.tick && view.name === last.name && view.tick_s === last.tick_s;
+    const anew = !same || window_s !== this.#window_s;
+    this.#window_s = window_s;
     if (!last || view.tick !== last.tick) this.#received_ms = performance.now();
     if (last?.tick !== view.tick) this.#before = last;
     this.#view = view;
@@ -196,8 +201,9 @@ class Session {
 
   // -- what is shown
 
-  choose(window_s) {
-    this.#window_s = window_s;
+  /** The window has been chosen. */
+  choose() {
+    this.#window_s = this.page.windowFor(this.#view);
     this.#begin();
     this.#remember();
     this.show(true);
@@ -245,13 +251,24 @@ class Page {
     ...Object.fromEntries(["signals", "sources", "battery", "carbon"].map((name) => [name, new Plot(byId(name), TIMELINES_EVERY_MS)])),
   };
   #offered = "";
+  #window_s = 0;
 
   constructor() {
     const spans = byId("window");
-    spans.append(...WINDOWS_S.map((span) => element("option", { value: span, ...(span === 24 * 3600 ? { selected: "" } : {}) }, duration(span))));
-    spans.addEventListener("change", () => this.session?.choose(Number(spans.value)));
+    spans.append(...WINDOWS_S.map((span) => element("option", { value: span }, duration(span))));
+    spans.addEventListener("change", () => {
+      this.#window_s = Number(spans.value);
+      this.session?.choose();
+    });
     byId("sources-of").addEventListener("change", () => this.session?.show(true));
     onSchemeChange(() => this.session?.show());
+  }
+
+  /** How far back charts go. [s] */
+  windowFor({ tick, tick_s }) {
+    const window_s = this.#window_s || WINDOWS_S.find((span) => span >= Math.min(tick * tick_s, USUAL_S));
+    byId("window").value = window_s;
+    return window_s;
   }
 
   /** Apps to choose from. */
