@@ -7,6 +7,7 @@ import contextlib
 import functools
 import itertools
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec
@@ -15,7 +16,7 @@ import msgspec
 import pytest
 import trustme
 from aiohttp import web
-from tests.api.played import PlayedBackend
+from tests.api.played import MemoryRegistry, PlayedBackend
 
 from ecovisor import wire
 from ecovisor.adapters.callbacks import verify
@@ -258,6 +259,38 @@ async def test_after_too_many_failures_it_is_dead_and_told_and_stays_so(caplog: 
             backend.advance()
             await asyncio.sleep(0.02)
             assert len(receiver.got) == 5
+
+
+class SlowAtFirst(MemoryRegistry):
+    """The first note of progress takes until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+        self.notes = 0
+
+    def put(self, kind: str, key: str, value: bytes) -> None:
+        if kind == "webhook_progress":
+            self.notes += 1
+            if self.notes == 1:
+                self.go_on.wait(20)
+        super().put(kind, key, value)
+
+
+@in_loop
+async def test_an_older_state_never_overwrites_a_newer_one() -> None:
+    backend, registry = PlayedBackend(), SlowAtFirst()
+    backend.registry = registry
+    async with receiving() as receiver:
+        receiver.answer = lambda delivery: web.Response(status=500)
+        async with delivering(backend) as webhooks:
+            await webhooks.register("app", wire.AddCallback(url=allow(backend, receiver)))
+            backend.advance()
+            await until(lambda: webhooks.of("app")[0].dead)
+            await until(lambda: registry.notes == 1)
+            registry.go_on.set()
+        async with delivering(backend) as again:
+            assert again.of("app")[0].dead
 
 
 @in_loop

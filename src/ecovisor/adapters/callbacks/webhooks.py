@@ -13,6 +13,7 @@ import re
 import secrets
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -128,6 +129,7 @@ class Webhooks:
         self._saver: asyncio.Task[None] | None = None
         self._slots = asyncio.Semaphore(self._limits.concurrent)
         self._unsaved = asyncio.Event()
+        self._disk = ThreadPoolExecutor(1, "webhooks")  # one after the other: an older state never overwrites a newer one
         self._changing = asyncio.Lock()
 
     # -- running
@@ -151,6 +153,7 @@ class Webhooks:
             self._sender = None
         if self._unsaved.is_set():
             await self._save()
+        await asyncio.to_thread(self._disk.shutdown)
 
     # -- what apps ask for
 
@@ -299,13 +302,16 @@ class Webhooks:
             await asyncio.sleep(self._limits.save_every_s)
 
     async def _save(self) -> None:
-        self._unsaved.clear()
         progress = {key: msgspec.structs.replace(one.progress) for key, one in self._callbacks.items()}
+        self._unsaved.clear()
         try:
-            await asyncio.to_thread(self._register.save_progress, progress)
+            await asyncio.get_running_loop().run_in_executor(self._disk, self._register.save_progress, progress)
         except StoreError as error:
             logger.warning("progress of callbacks is not kept: %s", error)
             self._unsaved.set()
+        except asyncio.CancelledError:
+            self._unsaved.set()
+            raise
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
