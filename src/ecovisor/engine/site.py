@@ -10,8 +10,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ecovisor.engine import columns
+from ecovisor.engine import columns, gaps
 from ecovisor.engine.arrangement import Arrangement, Signals, site_spec
+from ecovisor.engine.gaps import GapEnergy
 from ecovisor.engine.multiplexing import adjustments_wh, app_limits, physical_limits, remaining_shares
 from ecovisor.engine.recorder import Recorder
 from ecovisor.engine.specification import AppSpec, Group
@@ -230,57 +231,50 @@ class Site(Arrangement):
         ):
             self.memory.set(name, value)
 
-    def gap(self, duration_s: float, *, import_wh: float, export_wh: float, solar_wh: float, measured_level_wh: float) -> None:
+    def gap(
+        self,
+        duration_s: float,
+        *,
+        import_wh: float,
+        export_wh: float,
+        solar_wh: float,
+        measured_level_wh: float,
+        charge_wh: float = 0.0,
+        discharge_wh: float = 0.0,
+    ) -> None:
         """Account for time that nobody metered: one row of `_site` from the cumulative meters.
 
         The battery's change is booked at the start of the tick that follows, as `adjust_battery` does; carbon is unknown.
 
         Args:
             duration_s: length. [s]
-            import_wh, export_wh, solar_wh: by the meters, over the gap. [Wh]
+            import_wh, export_wh, solar_wh: by the meters, over the gap; NaN: unknown. [Wh]
             measured_level_wh: battery level above the line at its end, without the buffer. [Wh]
+            charge_wh, discharge_wh: at the battery's terminals, over the gap; one of them. [Wh]
         """
         self._at_boundary("gap")
         self.recorder.flush()
-        own = self.app_count
-        hours_h = duration_s / 3600.0
-        used_wh = solar_wh - export_wh if solar_wh > export_wh else 0.0
-        for column, added in (
-            ("grid_to_load_total_wh", import_wh),
-            ("solar_to_load_total_wh", used_wh),
-            ("exported_total_wh", solar_wh - used_wh),
-            ("unknown_carbon_total_wh", import_wh),
-        ):
-            self.set(own, column, self.get(own, column) + added)
-        for name, added in (
-            ("import_total_wh", import_wh),
-            ("export_total_wh", export_wh),
-            ("solar_collected_total_wh", solar_wh),
-            ("solar_used_total_wh", solar_wh),
-            ("load_total_wh", import_wh + used_wh),
-        ):
-            self.memory.set(name, self.memory.get(name) + added)
+        energy = GapEnergy(import_wh, export_wh, solar_wh, charge_wh, discharge_wh)
+        own, hours_h, get = self.app_count, duration_s / 3600.0, self.memory.get
+        gain_wh = energy.gain_wh(get("charge_efficiency"), get("discharge_efficiency"))
+        told = "the meters say nothing of it"
+        if energy.known:
+            for column, added in gaps.own_sums(energy).items():
+                self.set(own, column, self.get(own, column) + added)
+            for name, added in gaps.site_sums(energy, gain_wh).items():
+                self.memory.set(name, get(name) + added)
+            told = f"import {import_wh:g} Wh, export {export_wh:g} Wh, solar {solar_wh:g} Wh"
         self.recorder.write_gap(
             duration_s,
             {
-                "demand_w": (import_wh + used_wh) / hours_h,
-                "solar_w": solar_wh / hours_h,
-                "solar_to_load_w": used_wh / hours_h,
-                "grid_to_load_w": import_wh / hours_h,
-                "exported_w": (solar_wh - used_wh) / hours_h,
-                "grid_limit_w": INFINITY,
-                "max_discharge_w": INFINITY,
-                "carbon_g": math.nan,
+                **gaps.flows(energy, hours_h, gain_wh if energy.known else 0.0),
                 **{name: self.get(own, name) for name in ("battery_level_wh", "capacity_wh", "stored_carbon_g")},
             },
             {
-                "solar_collected_w": solar_wh / hours_h,
-                "import_w": import_wh / hours_h,
-                "export_w": export_wh / hours_h,
-                "node_power_w": (import_wh + used_wh) / hours_h,
-                **{name: self.memory.get(name) for name in ("buffer_wh", "physical_level_wh", "below_line_wh")},
+                **gaps.site_flows(energy, hours_h),
+                **{name: get(name) for name in ("buffer_wh", "physical_level_wh", "below_line_wh")},
             },
-            f"{duration_s:g} s; import {import_wh:g} Wh, export {export_wh:g} Wh, solar {solar_wh:g} Wh",
+            f"{duration_s:g} s; {told}",
         )
         self.start_s += duration_s
         self.now.start_s += duration_s
