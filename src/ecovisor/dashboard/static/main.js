@@ -16,6 +16,8 @@ import { batteryChart, carbonChart, carbonLegend, signalsChart, sourcesChart } f
 import { SITE, groupsOf, viewOf } from "./view.js";
 
 const TOKEN = "ecovisor-token";
+/** How apps' tokens begin; of others the server says whose they are. */
+const APP_TOKEN = "eco_app_";
 const WINDOWS_S = [3600, 6 * 3600, 24 * 3600, 7 * 24 * 3600];
 /** What charts over time show of an old site until somebody chooses; of a younger one, what there is. */
 const USUAL_S = 24 * 3600;
@@ -316,13 +318,13 @@ function askForToken(problem = "") {
 }
 
 /** Whose token it is: `{operator, first}`, the first snapshot with it. */
-async function introduce(api) {
+async function introduce(api, token) {
   try {
-    return { operator: true, first: await api.get("/v1/admin/site") };
+    if (!token.startsWith(APP_TOKEN)) return { operator: true, first: await api.get("/v1/admin/site") };
   } catch (error) {
     if (!(error instanceof Refusal) || error.status !== 403) throw error;
-    return { operator: false, first: await api.get("/v1/energy") };
   }
+  return { operator: false, first: await api.get("/v1/energy") };
 }
 
 async function open(page, token) {
@@ -330,7 +332,7 @@ async function open(page, token) {
   const api = new Api(token);
   for (let wait = 500; ; wait = Math.min(2 * wait, 10_000)) {
     try {
-      const { operator, first } = await introduce(api);
+      const { operator, first } = await introduce(api, token);
       showing(true);
       page.session = new Session(page, api, operator, first, () => askForToken("This token is not accepted any more."));
       return;
