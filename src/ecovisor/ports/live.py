@@ -260,3 +260,7 @@ class EmulatedLoad(Protocol):
     async def draw(self, energy_wh: float) -> PlantReading:
         """The cluster drew this since the last call, evenly; the meters at that instant. Until told otherwise it goes on so. [Wh]"""
         ...
+
+    async def settle(self) -> PlantReading:
+        """Nobody measured what was drawn since the last call: what was assumed is taken for it; the meters at that instant."""
+        ...

@@ -263,6 +263,11 @@ class EmulatedPlant:
             self._settled.import_wh += energy_wh
             self._settled.load_wh += energy_wh
 
+    def settle(self, site_s: float) -> None:
+        """What was assumed since the last draw is taken for what was drawn: nobody will say."""
+        self.advance(site_s)
+        self._settle(self._load_w)
+
     def set_sun(self, site_s: float, ratio: float) -> None:
         """Scale the solar trace from now on. [1]
 

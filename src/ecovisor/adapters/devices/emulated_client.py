@@ -26,6 +26,7 @@ from ecovisor.adapters.devices.plant_protocol import (
     Read,
     Reply,
     Request,
+    Settle,
     State,
     Sun,
     Welcome,
@@ -117,6 +118,10 @@ class EmulatedPlantClient:
         state = await self._call(Draw(self._client, total_wh, self._confirmed_wh), State)
         self._confirmed_wh = max(self._confirmed_wh, total_wh)
         return state.reading
+
+    async def settle(self) -> PlantReading:
+        """The load that was assumed since the last draw is taken for the true one. Raises `Unavailable`."""
+        return (await self._call(Settle(), State)).reading
 
     async def set_sun(self, ratio: float) -> None:
         """Scale the emulated sun. [1] Raises `Refused`, `Unavailable`."""

@@ -44,6 +44,12 @@ class InProcessPlant:
         self.core.draw(now_s, energy_wh)
         return self.core.read(now_s)
 
+    async def settle(self) -> PlantReading:
+        """The load that was assumed since the last draw is taken for the true one."""
+        now_s = self._now_s()
+        self.core.settle(now_s)
+        return self.core.read(now_s)
+
     async def set_sun(self, ratio: float) -> None:
         """Scale the emulated sun. [1]"""
         self.core.set_sun(self._now_s(), ratio)

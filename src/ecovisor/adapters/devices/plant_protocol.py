@@ -70,6 +70,10 @@ class Draw(msgspec.Struct, frozen=True, tag="draw"):
     """As much of it as the client knows to be booked; for a plant that has started anew since."""
 
 
+class Settle(msgspec.Struct, frozen=True, tag="settle"):
+    """The load that was assumed since the last draw is taken for the true one; answered by `State`."""
+
+
 class Sun(msgspec.Struct, frozen=True, tag="sun"):
     """Scales the solar trace; answered by `Done`."""
 
@@ -80,7 +84,7 @@ class Stop(msgspec.Struct, frozen=True, tag="stop"):
     """Ends the plant; answered by `Done`."""
 
 
-Request = Hello | Read | Command | Draw | Sun | Stop
+Request = Hello | Read | Command | Draw | Settle | Sun | Stop
 
 
 class Welcome(msgspec.Struct, frozen=True, tag="welcome"):

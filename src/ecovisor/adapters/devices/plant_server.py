@@ -35,6 +35,7 @@ from ecovisor.adapters.devices.plant_protocol import (
     Read,
     Reply,
     Request,
+    Settle,
     State,
     Stop,
     Sun,
@@ -125,6 +126,9 @@ class PlantServer:
                 return Accepted(accepted.charge_w, accepted.discharge_w, limit_w)
             case Draw():
                 self._draw(request, now_s)
+                return State(plant.read(now_s))
+            case Settle():
+                plant.settle(now_s)
                 return State(plant.read(now_s))
             case Sun(ratio):
                 plant.set_sun(now_s, ratio)
