@@ -26,7 +26,7 @@ def answer_of(content: bytes) -> wire.SettingAnswer:
     return msgspec.json.decode(content, type=wire.SettingAnswer)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     rate_w=st.floats(0.0, 1e6),
     discharge_w=st.none() | st.floats(0.0, 1e6),

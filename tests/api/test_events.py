@@ -107,9 +107,12 @@ def test_an_app_hears_its_own_events_and_the_operator_all() -> None:
 
 
 def test_a_reader_that_sleeps_loses_nothing_and_nothing_is_queued_for_it() -> None:
-    ticks, many = 12, [("app", "solar_change", float(k)) for k in range(2000)]
-    with serving() as site, socket.create_connection(site.address, timeout=20) as connection:
+    ticks, many = 4, [("app", "solar_change", float(k)) for k in range(2000)]
+    with serving() as site, socket.socket() as connection:
+        site.server._running[0]._bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        connection.settimeout(20)
+        connection.connect(site.address)
         request = f"GET /v1/events?after=0.0 HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {site.token['app']}\r\n\r\n"
         connection.sendall(request.encode())
         wait_for_streams(site, 1)

@@ -74,7 +74,7 @@ SHARED = [HealthCheck.function_scoped_fixture]
 
 
 @FUZZED
-@settings(max_examples=12, deadline=None, suppress_health_check=SHARED)
+@settings(max_examples=6, deadline=None, suppress_health_check=SHARED)
 @given(data=st.data())
 def test_no_request_brings_the_server_down(site: Site, route: Route, data: st.DataObject) -> None:
     try_once(site, route, data)

@@ -6,7 +6,7 @@ import base64
 import inspect
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.api.played import MemoryRegistry
@@ -134,3 +134,4 @@ class TokensAgainstAList(RuleBasedStateMachine):
 
 
 TestTokensAgainstAList = TokensAgainstAList.TestCase
+TestTokensAgainstAList.settings = settings(max_examples=30, stateful_step_count=30)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
@@ -69,6 +69,7 @@ def test_what_is_no_target_is_refused(url: str) -> None:
         target_of(url)
 
 
+@settings(max_examples=60)
 @given(st.from_regex(r"https?://[ -~]{1,40}", fullmatch=True))
 def test_the_client_reads_no_url_differently(url: str) -> None:
     try:
