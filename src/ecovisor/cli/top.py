@@ -64,7 +64,7 @@ def top(
             raise watch.lost
         if once:
             console.print(watch.drawn(console.width, None, sort))
-        elif console.is_terminal and sys.stdin.isatty():
+        elif console.is_terminal and sys.stdin.isatty() and os.name == "posix":
             _live(console, watch, sort)
         else:
             _lines(console, watch, sort)
