@@ -14,7 +14,23 @@ from typing import Annotated
 
 import typer
 
-from ecovisor.cli import apps, bench, calibrate, check, data, demo, doctor, init, run_policy, serve, simulate, status, top
+from ecovisor.cli import (
+    apps,
+    backup,
+    bench,
+    calibrate,
+    check,
+    data,
+    demo,
+    doctor,
+    init,
+    ledger_report,
+    run_policy,
+    serve,
+    simulate,
+    status,
+    top,
+)
 from ecovisor.model.errors import EcovisorError
 
 INTERRUPTED = 130
@@ -36,6 +52,9 @@ app.command()(status.status)
 app.command()(top.top)
 app.add_typer(apps.app)
 app.command()(run_policy.run_policy)
+app.command()(ledger_report.report)
+app.command()(backup.backup)
+app.command()(backup.restore)
 app.command()(simulate.simulate)
 app.command()(init.init)
 app.command()(check.check)
