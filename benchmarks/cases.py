@@ -126,6 +126,20 @@ def snapshot_get() -> Figures:
     return measure()
 
 
+def live_tick_10000_apps() -> Figures:
+    """See `benchmarks.live`."""
+    from benchmarks.live import tick_of_10000_apps as measure
+
+    return measure()
+
+
+def live_idle_three_apps() -> Figures:
+    """See `benchmarks.live`."""
+    from benchmarks.live import idle_three_apps as measure
+
+    return measure()
+
+
 def peer_1000_tenants() -> Figures:
     """vessim: 100 tenants, enough steps for its rate to settle (it does not depend on the number of tenants)."""
     from benchmarks.peer import tenant_steps_per_s

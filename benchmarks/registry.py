@@ -48,6 +48,8 @@ CASES = {
     "cold_small_scenario": Case("cold_small_scenario", "cpu_s", 1.0, 0.6),
     "million_apps": Case("million_apps", "cpu_ms_per_tick", 45, 25, runs=3),
     "snapshot_get_vs_starlette": Case("snapshot_get", "cpu_ratio", 1.5, 1.0, runs=3),
+    "live_tick_10000_apps": Case("live_tick_10000_apps", "cpu_s_per_tick", 1.0, 0.5, runs=3),
+    "live_idle_three_apps": Case("live_idle_three_apps", "percent_of_a_core", 2.0, 1.0, runs=1),
     "year_10000_apps": Case("year_10000_apps", "cpu_s_per_year", 150, 60, runs=3),
 }
 _MEASURE = "import json, sys; from benchmarks import cases; print(json.dumps(getattr(cases, sys.argv[1])()))"

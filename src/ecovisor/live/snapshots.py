@@ -17,6 +17,7 @@ import msgspec
 from ecovisor import wire
 from ecovisor.api.backend import Published
 from ecovisor.engine.site import Site
+from ecovisor.engine.specification import SITE_APP
 from ecovisor.engine.virtual_energy_system import VirtualEnergySystem
 from ecovisor.model.errors import UnknownApp
 from ecovisor.model.units import iso_utc
@@ -276,7 +277,7 @@ class Snapshots:
                 rate_g_per_h=_known(row["carbon_g"] / last_h),
                 budget=self._budget(energy),
             ),
-            containers=self._containers(name, energy, moment, served_w),
+            containers=[] if name == SITE_APP else self._containers(name, energy, moment, served_w),
             totals=_energies(row),
             progress=wire.Progress(work_done=row["work_done"], work_total=row["work_total"], metrics=dict(energy.metrics)),
             stale=list(moment.stale),

@@ -154,12 +154,17 @@ class Ticker:
 
     async def run(self) -> None:
         """Tick until `stop` is called."""
-        while not self._stopping.is_set():
-            await self._wait_for_window()
-            await self._govern()
-            if not await self._wait_until(self._tick_end_s):
-                break
-            await self._close_tick()
+        while await self.step():
+            pass
+
+    async def step(self) -> bool:
+        """From a tick's beginning to the next one's; False if the site is being stopped."""
+        await self._wait_for_window()
+        await self._govern()
+        if not await self._wait_until(self._tick_end_s):
+            return False
+        await self._close_tick()
+        return not self._stopping.is_set()
 
     def stop(self) -> None:
         """End after what is being done now."""
@@ -265,7 +270,6 @@ class Ticker:
             await self._skip(dt_s)
             return
         sensed = await self._sense()
-        self._attribute(sensed)
         async with self.engine:
             began_s = self._begin_of(self.tick)
             try:
@@ -273,7 +277,7 @@ class Ticker:
             except PolicyError as error:  # a plug-in workload; the tick is settled without it
                 self.tell(SITE_APP, "workload_error", str(error))
             await self._hold_against_plant(sensed, dt_s)
-            self._look_around(sensed, dt_s)
+            await asyncio.to_thread(self._look_around, sensed, dt_s)
             for action in self.boundary:
                 action()
             self.boundary.clear()
@@ -292,6 +296,7 @@ class Ticker:
 
     def _settle(self, sensed: Sensed, dt_s: float) -> None:
         """Runs in a thread: the engine's tick."""
+        self._attribute(sensed)
         site, metered = self.site, self._metered
         real = self.real_apps()
         for index, name in real:
@@ -387,7 +392,7 @@ class Ticker:
             except PolicyError as error:
                 self.tell(SITE_APP, "workload_error", str(error))
             self._tell_failed_policies()
-            frozen, tick = self.snapshots.freeze(self._moment()), self.tick
+            frozen, tick = await asyncio.to_thread(lambda: self.snapshots.freeze(self._moment())), self.tick
         if batch is None or told is None:
             self.snapshots.publish(frozen)
             self.events.publish(None, tick)
@@ -403,16 +408,25 @@ class Ticker:
         """The window is over: what apps may draw is granted and enforced, the battery follows."""
         self.window_open = False
         self.snapshots.forget_all()
+        async with self.engine:
+            limits = await asyncio.to_thread(self._new_limits)
+        for name, energy, limit in limits:
+            await self.enforcement.apply(name, energy, limit)
+            await asyncio.sleep(0)  # others may have questions meanwhile
+        await self._command_plant()
+
+    def _new_limits(self) -> list[tuple[str, VirtualEnergySystem, float]]:
+        """Runs in a thread: the apps whose containers may draw another power than before, or have changed."""
+        found = []
         for index, name in self.real_apps():
             if name not in self.apps:  # it leaves at the next boundary, its containers have ended
                 continue
-            energy = self.site.handle(index)
-            limit = self.limit_w(index)
+            energy, limit = self.site.handle(index), self.limit_w(index)
             key = (limit, energy.containers.version, energy.scale_ratio)
             if self._applied.get(name) != key:
                 self._applied[name] = key
-                await self.enforcement.apply(name, energy, limit)
-        await self._command_plant()
+                found.append((name, energy, limit))
+        return found
 
     def limit_w(self, index: int) -> float:
         """The largest power that an app's containers may draw together. [W]"""
@@ -424,7 +438,10 @@ class Ticker:
             return
         wanted = self._resting()
         if not self.recording.full:
-            charge_w, discharge_w = expected_battery_w(site, settings.efficiencies, site.memory.get("loss_ratio"), settings.hours_h)
+            async with self.engine:
+                charge_w, discharge_w = await asyncio.to_thread(
+                    expected_battery_w, site, settings.efficiencies, site.memory.get("loss_ratio"), settings.hours_h
+                )
             wanted = set_point(
                 charge_w,
                 discharge_w,
