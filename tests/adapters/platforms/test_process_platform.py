@@ -240,6 +240,10 @@ def test_a_program_behind_a_closed_folder_is_refused_with_the_folder(state: Path
         async with opened(state) as made:
             with pytest.raises(Refused, match=r"Permission denied for user \d+: /\S+ is closed to other users \(mode 700\)"):
                 await start(made, Command([str(closed / "program")]))
+            assert made.closed_to_apps(str(closed / "program")) in {str(folder) for folder in (closed, *closed.parents)}
+            assert made.closed_to_apps("/bin/sh") == ""
+            assert made.closed_to_apps("/no/such/program") == ""
+        assert ProcessPlatform(state, mechanism="duty-cycle", uids=None).closed_to_apps(str(closed / "program")) == ""
 
     asyncio.run(scene())
 
@@ -398,9 +402,14 @@ def test_containers_outlive_a_killed_server_under_their_limits(state: Path, mech
 
 @both
 def test_containers_outlive_a_killed_server_and_a_killed_keeper(state: Path, mechanism: str) -> None:
-    killed_server(state, mechanism, BUSY_SCRIPT, BUSY_SCRIPT, "sleep 0.5; exit 5", "exit 6")
-    time.sleep(0.2)
+    killed_server(state, mechanism, BUSY_SCRIPT, BUSY_SCRIPT, "while [ ! -e go ]; do sleep 0.05; done; exit 5", "exit 6")
+    record = folders.locate(state, "web", "3").record
+    for _ in range(600):
+        if json.loads(record.read_text())["ended"]:
+            break
+        time.sleep(0.05)
     os.kill(keeper_pid(state), signal.SIGKILL)
+    (folders.locate(state, "web", "2").work / "go").touch()
 
     async def scene() -> None:
         async with opened(state, mechanism) as made:
