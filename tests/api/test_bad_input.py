@@ -339,8 +339,11 @@ def test_an_idle_connection_is_closed() -> None:
 
 
 def test_a_client_that_reads_nothing_is_dropped() -> None:
-    with serving(limits=QUICK) as site, socket.create_connection(site.address, timeout=20) as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    with serving(limits=QUICK) as site, socket.socket() as connection:
+        site.server._running[0]._bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        connection.settimeout(20)
+        connection.connect(site.address)
         site.backend.written = b"x" * 60_000
         request = head(b"GET", b"/v1/containers/c1/logs", site)
 
