@@ -28,6 +28,7 @@ from ecovisor.api.application import create_app
 from ecovisor.api.listening import Tcp
 from ecovisor.api.server import Server, loop_factory
 from ecovisor.api.tokens import Tokens
+from ecovisor.assembly.live import freeze_memory
 from ecovisor.engine.loop import Loop
 from ecovisor.engine.site import PhysicalSite, Signals, Site
 from ecovisor.engine.specification import AppSpec
@@ -139,6 +140,7 @@ async def _many(apps: int, folder: Path) -> dict[str, float]:
     cpu: list[float] = []
     for k in range(_WARM_UP + _TICKS):
         if k == _WARM_UP:
+            freeze_memory()  # as `serve` does
             client = await asyncio.create_subprocess_exec(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             await asyncio.sleep(0.5)
         begin = time.process_time()

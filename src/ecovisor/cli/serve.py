@@ -7,7 +7,6 @@ Owns what a terminal sees of it, and the signals: SIGINT and SIGTERM end it in o
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
 import sys
@@ -108,7 +107,6 @@ def run(session: Callable[[], Awaitable[None]]) -> None:
     from ecovisor.api.server import loop_factory
 
     async def main() -> None:
-        gc.freeze()  # what was imported is not looked at again
         sys.setswitchinterval(0.001)  # a tick's computation lets readers through
         await session()
 
