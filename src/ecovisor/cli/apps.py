@@ -1,53 +1,37 @@
 """`ecovisor apps …`: who shares a running site; apps that join and leave, their shares, their tokens.
 
-Owns what the operator types and is told. The site is found by ``connection``; what it does is the REST interface's, under `/v1/admin`.
+Owns what the operator types and is told; what hands out tokens is ``app_tokens``. The site is found by ``connection``; what it does is the
+REST interface's, under `/v1/admin`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ecovisor.cli import app_tokens
 from ecovisor.cli.app_shares import RESOURCES, changed, left, listed
-from ecovisor.cli.connection import CaFile, Operator, State, TokenFile, Unix, Url, locate
+from ecovisor.cli.connection import CaFile, Json, Operator, State, TokenFile, Unix, Url, locate, print_json
 
 if TYPE_CHECKING:
     from ecovisor import wire
 
+#: The site's own app, which holds what no other does.
+SITE = "_site"
 _PIPE_WIDTH = 140
 
 app = typer.Typer(
     name="apps",
-    help="Who shares a running site: list apps, add and remove them, change their shares, make tokens. For the site's operator.",
+    help="Who shares a running site: list apps, read what they write, add and remove them, change shares, make tokens. For its operator.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object or list instead.")]
-Share = Annotated[float | None, typer.Option("--share", min=0.0, max=1.0, help="Of everything at once; the next four override it.")]
-GridShare = Annotated[float | None, typer.Option("--grid-share", min=0.0, max=1.0, help="Of the grid connection's limit.")]
-SolarShare = Annotated[float | None, typer.Option("--solar-share", min=0.0, max=1.0, help="Of the solar array's output.")]
-EnergyShare = Annotated[
-    float | None, typer.Option("--battery-energy-share", min=0.0, max=1.0, help="Of the battery's usable capacity.")
-]
-PowerShare = Annotated[
-    float | None,
-    typer.Option("--battery-power-share", min=0.0, max=1.0, help="Of the battery's power. Default: as of its capacity."),
-]
-Save = Annotated[
-    Path | None,
-    typer.Option("--save", metavar="FILE", help="Write the token to a file that only you can read, instead of printing it."),
-]
 
-
-@app.command("list")
 def list_apps(
     state: State = None,
     url: Url = None,
@@ -67,103 +51,46 @@ def list_apps(
     with Operator(locate(url, token_file, unix, state, ca_file)) as operator:
         snapshot, entries = operator.ask(ask.SITE), operator.ask(ask.APPS)
     if json:
-        _print_json(_told(snapshot, entries))
+        print_json(_told(snapshot, entries))
     else:
         _print_table(snapshot, entries)
 
 
-@app.command("add")
-def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits, '.', '_', '-'.")],
-    share: Share = None,
-    grid_share: GridShare = None,
-    solar_share: SolarShare = None,
-    battery_energy_share: EnergyShare = None,
-    battery_power_share: PowerShare = None,
-    command: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--command",
-            metavar="COMMAND",
-            help="Of the site file's commands, one that its containers may run; the first is started. May be repeated.",
-        ),
-    ] = None,
-    containers: Annotated[int | None, typer.Option("--containers", min=0, help="At the start. Default: 1.")] = None,
-    cores: Annotated[float | None, typer.Option("--cores", min=0.001, help="Of each container. Default: 1.")] = None,
-    webhook_allow: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--webhook-allow", metavar="URL", help="https://host[:port] that its callbacks may be sent to. May be repeated."
-        ),
-    ] = None,
-    save: Save = None,
+def logs(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The app.")],
+    container: Annotated[str | None, typer.Argument(metavar="CONTAINER", help="Default: all of them.")] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="Of each container, the last so many.")] = 20,
     state: State = None,
     url: Url = None,
     token_file: TokenFile = None,
     unix: Unix = None,
     ca_file: CaFile = None,
-    json: Json = False,
 ) -> None:
-    """Let an app join at the next tick, with its shares, its containers, a token and a socket of its own.
-
-    It stays until it is removed, whatever becomes of the server; the site file need not know it.
+    """Print what an app's containers wrote last, and why one did not start.
 
     \b
-    ecovisor apps add batch --share 0.2 --command work --containers 2 --cores 0.5
-    ecovisor apps add web --solar-share 0.5 --battery-energy-share 0.1 --command serve --save web.token
+    ecovisor apps logs web
+    ecovisor apps logs web c2 --lines 500
     """
-    from ecovisor import wire
     from ecovisor.cli import operator_endpoints as ask
+    from ecovisor.client.endpoints import LOGS
     from ecovisor.model.errors import SettingsError
-    from ecovisor.presets import shares_of
-    from ecovisor.settings import App
+    from ecovisor.model.nearest import did_you_mean
 
-    if not command and (containers or cores is not None):
-        raise SettingsError("--containers and --cores", "say nothing without a command", "give --command, one of [server.commands]")
-    held = shares_of(
-        App(
-            name=name,
-            share=share,
-            grid_share=grid_share,
-            solar_share=solar_share,
-            battery_energy_share=battery_energy_share,
-            battery_power_share=battery_power_share,
-        )
-    )
-    shares = wire.Shares(**{resource: getattr(held, resource) for resource in RESOURCES})
-    request = wire.AddApp(
-        name=name,
-        shares=shares,
-        commands=command or [],
-        containers=0 if not command else 1 if containers is None else containers,
-        cores=1.0 if cores is None else cores,
-        webhook_allow=webhook_allow or [],
-    )
-    with _keeping(save) as keep, Operator(locate(url, token_file, unix, state, ca_file)) as operator:
-        credentials = operator.ask(ask.ADD_APP, request)
-        keep(credentials.token)
-        socket = operator.socket_of(name)
-        where = operator.address.target.url if socket is None else None
-    if json:
-        _print_json({"app": name, "token": None if save else credentials.token, "effective_tick": credentials.effective_tick,
-                     "socket": None if socket is None else str(socket), "shares": shares})  # fmt: skip
-        return
-    print(f"{name} joins at tick {credentials.effective_tick}, with {listed(shares)}")
-    if save is None:
-        print(f"token:  {credentials.token}   (told once; 'ecovisor apps token {name}' makes another)")
-    else:
-        print(f"token:  in {save}   ('ecovisor apps token {name}' makes another)")
-    if socket is not None:
-        print(f"socket: {socket}   (who may open it needs no token)")
-    reached = f"--unix {socket}" if socket is not None else f"--url {where} --token-file {save or 'FILE'}"
-    print(f"next:   ecovisor run-policy policy.py:NAME {reached}")
-    if not command:
-        print(
-            "note:   it runs nothing; 'ecovisor apps add --command …' names what its containers run, of the site's [server.commands]"
-        )
+    with Operator(locate(url, token_file, unix, state, ca_file)) as operator:
+        there = {one.app: [each.id for each in one.containers] for one in operator.ask(ask.SITE).apps if one.app != SITE}
+        if name not in there:
+            raise SettingsError(name, "there is no such app", did_you_mean(name, there))
+        if container is not None and container not in there[name]:
+            raise SettingsError(container, f"{name} has no such container", did_you_mean(container, there[name]))
+        for one in there[name] if container is None else [container]:
+            written = operator.ask(LOGS, query={"app": name}, id=one).splitlines()[-lines:]
+            if container is None and len(there[name]) > 1:
+                print(f"== {one}")
+            for line in written or [f"{one} has written nothing"]:
+                print("".join(c if c.isprintable() or c == "\t" else "�" for c in line))
 
 
-@app.command("shares")
 def set_shares(
     changes: Annotated[
         list[str],
@@ -195,61 +122,12 @@ def set_shares(
         new = changed(held, changes)
         answer = operator.ask(ask.SET_SHARES, wire.ChangeShares(shares=new))
     if json:
-        _print_json({"effective_tick": answer.effective_tick, "shares": new})
+        print_json({"effective_tick": answer.effective_tick, "shares": new})
         return
     for name, shares in new.items():
         print(f"{name}: {listed(shares)}, from tick {answer.effective_tick} on")
 
 
-@app.command("token")
-def token(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The app. Or --operator.")] = None,
-    operators: Annotated[bool, typer.Option("--operator", help="Make a new operator's token.")] = False,
-    grace: Annotated[
-        str | None, typer.Option("--grace", metavar="SPAN", help="The token before goes on for so long (1h). Default: it ends now.")
-    ] = None,
-    lifetime: Annotated[
-        str | None, typer.Option("--lifetime", metavar="SPAN", help="The new one ends after so long (90d). Default: never.")
-    ] = None,
-    save: Save = None,
-    state: State = None,
-    url: Url = None,
-    token_file: TokenFile = None,
-    unix: Unix = None,
-    ca_file: CaFile = None,
-    json: Json = False,
-) -> None:
-    """Make a new token; the one before ends. It is told once: only its hash is kept.
-
-    \b
-    ecovisor apps token web --save web.token
-    ecovisor apps token web --grace 1h
-    ecovisor apps token --operator
-    """
-    from ecovisor.cli import operator_endpoints as ask
-    from ecovisor.model.errors import SettingsError
-
-    if (name is None) != operators:
-        given = "both are" if operators else "neither is"
-        raise SettingsError("NAME or --operator", f"{given} given", "name an app, or write --operator")
-    query = {key: value for key, value in (("grace", grace), ("lifetime", lifetime)) if value is not None}
-    with _keeping(save) as keep, Operator(locate(url, token_file, unix, state, ca_file)) as operator:
-        if name is None:
-            credentials = operator.ask(ask.ROTATE_OPERATOR, query=query)
-        else:
-            credentials = operator.ask(ask.ROTATE_APP, query=query, name=name)
-        keep(credentials.token)
-    ends = "" if credentials.expires is None else f"; it ends at {credentials.expires}"
-    if json:
-        _print_json({"app": credentials.app, "token": None if save else credentials.token, "expires": credentials.expires})
-    elif save is not None:
-        print(f"the new token of {credentials.app} is in {save}{ends}")
-    else:
-        print(credentials.token, flush=True)
-        print(f"that is the new token of {credentials.app}, told once{ends}", file=sys.stderr)
-
-
-@app.command("remove")
 def remove(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The app.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -274,52 +152,15 @@ def remove(
             typer.confirm(f"Stop the containers of {name} and end its token?", abort=True, err=True)
         answer = operator.ask(ask.REMOVE_APP, name=name)
     if json:
-        _print_json({"app": name, "effective_tick": answer.effective_tick})
+        print_json({"app": name, "effective_tick": answer.effective_tick})
     else:
         print(f"{name} has left, from tick {answer.effective_tick} on; the ledger keeps what it did")
-
-
-# -- tokens
-
-
-@contextlib.contextmanager
-def _keeping(file: Path | None) -> Iterator[Callable[[str], None]]:
-    """What writes a token to a file that only its owner can read; the file is made sure of before there is a token to lose.
-
-    Raises:
-        SettingsError: it cannot be written; nothing has been asked then.
-    """
-    if file is None:
-        yield lambda _: None
-        return
-    from ecovisor.model.errors import SettingsError
-
-    beside = file.with_name(f".{file.name}.new")
-    try:
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    except OSError as error:
-        raise SettingsError(
-            f"--save {file}", f"cannot be written: {error.strerror}", "name a file in a folder that exists"
-        ) from None
-
-    def keep(told: str) -> None:
-        os.write(descriptor, f"{told}\n".encode())
-        os.fsync(descriptor)
-        beside.replace(file)
-
-    try:
-        yield keep
-    finally:
-        os.close(descriptor)
-        beside.unlink(missing_ok=True)
 
 
 # -- what is shown
 
 
 def _told(snapshot: wire.SiteSnapshot, entries: Sequence[wire.AppEntry]) -> list[dict[str, object]]:
-    from ecovisor.cli.live_tables import SITE
-
     seen = {one.app: one for one in snapshot.apps}
     told: list[dict[str, object]] = []
     for name, shares, allowed in (*((one.name, one.shares, one.webhook_allow) for one in entries), (SITE, left(entries), [])):
@@ -345,7 +186,7 @@ def _print_table(snapshot: wire.SiteSnapshot, entries: Sequence[wire.AppEntry]) 
     from rich.table import Table
     from rich.text import Text
 
-    from ecovisor.cli.live_tables import SITE, figures, plain, quantity
+    from ecovisor.cli.live_tables import figures, plain, quantity
 
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -369,9 +210,16 @@ def _print_table(snapshot: wire.SiteSnapshot, entries: Sequence[wire.AppEntry]) 
             Text(plain(name)), *held, count, quantity(now.load.power_w, "W"), carbon, quantity(now.carbon.rate_g_per_h, "g/h")
         )
     console.print(table)
+    for one in snapshot.apps:
+        for container in one.containers:
+            if container.state == "failed" or container.exit_code:
+                ended = "did not start" if container.state == "failed" else f"ended with exit code {container.exit_code}"
+                print(f"! {one.app}/{container.id} {ended}; 'ecovisor apps logs {one.app} {container.id}' shows what it wrote")
 
 
-def _print_json(told: object) -> None:
-    import msgspec
-
-    print(msgspec.json.encode(told).decode())
+app.command("list")(list_apps)
+app.command("logs")(logs)
+app.command("add")(app_tokens.add)
+app.command("shares")(set_shares)
+app.command("token")(app_tokens.token)
+app.command("remove")(remove)

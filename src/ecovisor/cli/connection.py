@@ -47,6 +47,7 @@ Unix = Annotated[
     Path | None, typer.Option("--unix", help="The operator's or an app's own socket, instead of URL and token; $ECOVISOR_SOCKET.")
 ]
 CaFile = Annotated[Path | None, typer.Option("--ca-file", help="Certificates to trust (PEM), for a server with its own.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object or list instead.")]
 
 A = TypeVar("A")
 
@@ -144,3 +145,10 @@ def _nobody_there(error: Unavailable) -> bool:
     import httpx
 
     return isinstance(error.__cause__, httpx.ConnectError)
+
+
+def print_json(told: object) -> None:
+    """What `--json` prints."""
+    import msgspec
+
+    print(msgspec.json.encode(told).decode())
