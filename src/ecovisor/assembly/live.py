@@ -52,7 +52,7 @@ from ecovisor.live.settings import LiveApp, LiveSettings
 from ecovisor.live.signals import Signal as LiveSignalPort
 from ecovisor.live.signals import SiteSignals
 from ecovisor.live.ticking import Ticker
-from ecovisor.model.errors import PolicyError, Refused, SettingsError
+from ecovisor.model.errors import PolicyError, Refused, SettingsError, StoreError
 from ecovisor.model.series import Series
 from ecovisor.model.units import duration_s
 from ecovisor.ports.live import Clock, Command, EnergyPlant, NodeMeter, Platform
@@ -65,6 +65,8 @@ log = logging.getLogger("ecovisor")
 INFINITY = float("inf")
 #: Longest path of the folder of sockets: the rest is an app's name. [bytes]
 _LONGEST_SOCKETS_PATH = 60
+#: How often old ticks are removed. [s, wall time]
+_PRUNE_EVERY_S = 600.0
 #: Ticks after which all that lasts has been made.
 _SETTLED_TICKS = 3
 #: Ticks that may pass before one is a gap, unless the file says otherwise.
@@ -113,11 +115,23 @@ class LiveSite:
 
     async def run(self) -> None:
         """Tick until `stop` is called."""
-        tidying = asyncio.create_task(self._tidy())
+        housekeeping = [asyncio.create_task(self._tidy()), asyncio.create_task(self._prune())]
         try:
             await self.ecovisor.run()
         finally:
-            tidying.cancel()
+            for task in housekeeping:
+                task.cancel()
+            await asyncio.gather(*housekeeping, return_exceptions=True)
+
+    async def _prune(self) -> None:
+        """Now and then, forget ticks that are older than they are kept; their hours stay."""
+        while True:
+            await asyncio.sleep(_PRUNE_EVERY_S)
+            before_s = self.ecovisor.clock.site_s() - self.ecovisor.settings.keep_ticks_s
+            try:
+                await asyncio.to_thread(self._ledger.prune, ticks_before_s=before_s)
+            except StoreError as error:
+                log.warning("old ticks were not removed: %s", error)
 
     async def _tidy(self) -> None:
         await self.ecovisor.wait_published(self.ecovisor.tick + _SETTLED_TICKS)
