@@ -65,7 +65,7 @@ class PlayedBackend:
         self.tick = 1
         self.names = list(APPS)
         self.webhooks: dict[str, list[str]] = {name: [] for name in APPS}
-        self.told: list[wire.Notification] = [self._tick_event(0)]
+        self.told: list[wire.Notification] = [self._tick_event(1)]
         self.not_ready: list[str] = []
         self.faults: dict[str, Exception] = {}
         """By function: what it raises."""
@@ -84,10 +84,10 @@ class PlayedBackend:
     def advance(self, *events: tuple[str, str, float | None]) -> None:
         """One more tick, with events (app, kind, value) besides its own."""
         self.loop.run(self.tick + 1)
+        self.tick += 1
         self.told.append(self._tick_event(self.tick))
         for number, (app, kind, value) in enumerate(events, start=1):
             self.told.append(self._notification(self.tick, number, kind, app, value))
-        self.tick += 1
         self.clock.advance(START_S + self.tick * TICK_S)
         self._bodies.clear()
         published, self._published = self._published, asyncio.Event()
@@ -97,9 +97,9 @@ class PlayedBackend:
         return self._notification(tick, 0, "tick", "", None)
 
     def _notification(self, tick: int, number: int, kind: str, app: str, value: float | None) -> wire.Notification:
-        time_s = START_S + (tick + 1) * TICK_S
+        time_s = START_S + tick * TICK_S
         return wire.Notification(
-            id=f"{tick}.{number}", kind=kind, app=app, tick=tick + 1, time=iso_utc(time_s), wall_time=iso_utc(WALL_S), value=value
+            id=f"{tick}.{number}", kind=kind, app=app, tick=tick, time=iso_utc(time_s), wall_time=iso_utc(WALL_S), value=value
         )
 
     async def _play(self, function: str) -> None:

@@ -83,7 +83,7 @@ def test_a_callback_is_registered_told_and_ended(capsys: pytest.CaptureFixture[s
         wait_for(lambda: client.get(path).json()["failures"] > 0)
         assert client.get(path).json()["last_error"] == "answered 403", "it does not know the secret yet"
         hook["SECRET"] = made.secret
-        wait_for(lambda: hook["seen"] == {"1.0"})
+        wait_for(lambda: hook["seen"] == {"2.0"})
         with site.client("neighbour") as other:
             assert other.get(path).status_code == 404
             assert other.delete(path).status_code == 404
@@ -91,7 +91,7 @@ def test_a_callback_is_registered_told_and_ended(capsys: pytest.CaptureFixture[s
         assert client.delete(path).status_code == 204
         assert client.delete(path).status_code == 404
         assert client.get("/v1/callbacks").json() == []
-    assert '1.0 {"id":"1.0","kind":"tick"' in capsys.readouterr().out
+    assert '2.0 {"id":"2.0","kind":"tick"' in capsys.readouterr().out
 
 
 def wait_for(holds: Callable[[], bool]) -> None:

@@ -51,7 +51,7 @@ def test_every_tick_is_told_once_with_its_id_and_kind() -> None:
         for _ in range(3):
             site.call(lambda: site.backend.advance(("app", "battery_full", 62.5)))
         told = take(events, 6)
-    assert [event.id for event in told] == ["1.0", "1.1", "2.0", "2.1", "3.0", "3.1"]
+    assert [event.id for event in told] == ["2.0", "2.1", "3.0", "3.1", "4.0", "4.1"]
     assert [event.event for event in told] == ["tick", "battery_full"] * 3
     for event in told:
         told_as = msgspec.json.decode(event.data, type=wire.Notification)
@@ -64,17 +64,17 @@ def test_a_reader_goes_on_where_it_stopped(how: str) -> None:
     with serving() as site:
         for _ in range(4):
             site.call(lambda: site.backend.advance(("app", "solar_change", 1.0)))
-        more: dict[str, Any] = {"headers": {"Last-Event-ID": "2.0"}} if how == "header" else {"params": {"after": "2.0"}}
+        more: dict[str, Any] = {"headers": {"Last-Event-ID": "3.0"}} if how == "header" else {"params": {"after": "3.0"}}
         with stream(site, **more) as events:
-            assert [event.id for event in take(events, 5)] == ["2.1", "3.0", "3.1", "4.0", "4.1"]
+            assert [event.id for event in take(events, 5)] == ["3.1", "4.0", "4.1", "5.0", "5.1"]
 
 
 def test_the_header_of_a_reconnecting_reader_goes_before_the_address_it_began_with() -> None:
     with serving() as site:
         site.call(site.backend.advance)
         site.call(site.backend.advance)
-        with stream(site, headers={"Last-Event-ID": "1.0"}, params={"after": "0.0"}) as events:
-            assert take(events, 1)[0].id == "2.0"
+        with stream(site, headers={"Last-Event-ID": "2.0"}, params={"after": "1.0"}) as events:
+            assert take(events, 1)[0].id == "3.0"
 
 
 def test_a_new_reader_begins_with_what_comes() -> None:
@@ -83,45 +83,45 @@ def test_a_new_reader_begins_with_what_comes() -> None:
         with stream(site) as events:
             wait_for_streams(site, 1)
             site.call(site.backend.advance)
-            assert take(events, 1)[0].id == "2.0"
+            assert take(events, 1)[0].id == "3.0"
 
 
 def test_only_the_kinds_asked_for_are_told() -> None:
     with serving() as site:
         for _ in range(3):
             site.call(lambda: site.backend.advance(("app", "solar_change", 1.0), ("app", "gap", None)))
-        with stream(site, params={"after": "0.0", "kinds": "gap,solar_change"}) as events:
+        with stream(site, params={"after": "1.0", "kinds": "gap,solar_change"}) as events:
             told = take(events, 4)
-    assert [event.id for event in told] == ["1.1", "1.2", "2.1", "2.2"]
+    assert [event.id for event in told] == ["2.1", "2.2", "3.1", "3.2"]
 
 
 def test_an_app_hears_its_own_events_and_the_operator_all() -> None:
     with serving() as site:
         site.call(lambda: site.backend.advance(("app", "battery_full", 1.0), ("neighbour", "battery_empty", 0.0)))
-        with stream(site, "neighbour", params={"after": "0.5"}) as events:
-            assert [event.id for event in take(events, 2)] == ["1.0", "1.2"]
-        with stream(site, None, "/v1/admin/events", params={"after": "0.5"}) as events:
-            assert [event.id for event in take(events, 3)] == ["1.0", "1.1", "1.2"]
-        with stream(site, None, params={"after": "0.5", "app": "app"}) as events:
-            assert [event.id for event in take(events, 2)] == ["1.0", "1.1"]
+        with stream(site, "neighbour", params={"after": "1.5"}) as events:
+            assert [event.id for event in take(events, 2)] == ["2.0", "2.2"]
+        with stream(site, None, "/v1/admin/events", params={"after": "1.5"}) as events:
+            assert [event.id for event in take(events, 3)] == ["2.0", "2.1", "2.2"]
+        with stream(site, None, params={"after": "1.5", "app": "app"}) as events:
+            assert [event.id for event in take(events, 2)] == ["2.0", "2.1"]
 
 
 def test_a_reader_that_sleeps_loses_nothing_and_nothing_is_queued_for_it() -> None:
     ticks, many = 4, [("app", "solar_change", float(k)) for k in range(2000)]
-    with serving() as site, socket.socket() as connection:
+    with serving() as site, socket.socket() as connection, contextlib.ExitStack() as stack:
         site.server._running[0]._bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         connection.settimeout(20)
         connection.connect(site.address)
-        request = f"GET /v1/events?after=0.0 HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {site.token['app']}\r\n\r\n"
+        request = f"GET /v1/events?after=1.0 HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {site.token['app']}\r\n\r\n"
         connection.sendall(request.encode())
         wait_for_streams(site, 1)
         for _ in range(ticks):
             site.call(lambda: site.backend.advance(*many))
         site.run(asyncio.wait_for(paused(site), 20))
-        response = HTTPResponse(connection)
+        response = stack.enter_context(contextlib.closing(HTTPResponse(connection)))
         response.begin()
-        expected = [f"{tick}.{number}" for tick in range(1, ticks + 1) for number in range(2001)]
+        expected = [f"{tick}.{number}" for tick in range(2, ticks + 2) for number in range(2001)]
         ids: list[str] = []
         while len(ids) < len(expected):
             line = response.readline()
@@ -183,7 +183,7 @@ def test_a_replaced_token_ends_its_streams() -> None:
             operator.post("/v1/admin/apps/app/token").raise_for_status()
         assert list(events) == []
         site.call(site.backend.advance)
-        assert take(others, 1)[0].id == "1.0", "the others go on"
+        assert take(others, 1)[0].id == "2.0", "the others go on"
 
 
 def test_an_expired_token_ends_its_streams() -> None:

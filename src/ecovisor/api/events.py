@@ -64,8 +64,8 @@ def _start(call: Call) -> str:
 
 
 def last_told(tick: int) -> str:
-    """An id after all events told so far, while ``tick`` is the coming one: those of a tick are told once it has ended."""
-    return f"{tick - 1}.{_MANY}" if tick > 0 else ""
+    """An id after all events told so far: they bear the numbers of the coming tick, ``tick``, and of those before."""
+    return f"{tick}.{_MANY}"
 
 
 class _Reader:

@@ -156,7 +156,7 @@ async def test_every_event_asked_for_arrives_signed_and_in_order() -> None:
         for _ in range(3):
             backend.advance(("app", "battery_full", 62.5), ("neighbour", "battery_full", 1.0), ("app", "gap", None))
         await receiver.until(6)
-        assert receiver.ids == ["1.0", "1.1", "2.0", "2.1", "3.0", "3.1"]
+        assert receiver.ids == ["2.0", "2.1", "3.0", "3.1", "4.0", "4.1"]
         for delivery in receiver.got:
             assert delivery.path == "/tick?x=1"
             assert verify(made.secret, delivery.headers, delivery.body, now_s=backend.clock.wall_s()) == delivery.event.id
@@ -175,7 +175,7 @@ async def test_nothing_from_before_the_registration_arrives() -> None:
         await webhooks.register("app", wire.AddCallback(url=allow(backend, receiver)))
         backend.advance()
         await receiver.until(1)
-        assert receiver.ids == ["2.0"]
+        assert receiver.ids == ["3.0"]
 
 
 def failing(times: int, how: Callable[[], web.StreamResponse | Exception]) -> Callable[[Delivery], web.StreamResponse | Exception]:
@@ -194,7 +194,7 @@ async def test_what_is_not_acknowledged_is_sent_again_with_the_same_id(status: i
         backend.advance()
         backend.advance()
         await receiver.until(5)
-        assert receiver.ids == ["1.0"] * 4 + ["2.0"]
+        assert receiver.ids == ["2.0"] * 4 + ["3.0"]
         assert {delivery.path for delivery in receiver.got} == {"/tick?x=1"}, "redirects are not followed"
         await until(lambda: webhooks.of("app")[0].failures == 0)
         assert len(naps.taken_s) == 3
@@ -208,7 +208,7 @@ async def test_a_connection_that_breaks_is_a_failure_like_any_other() -> None:
         await webhooks.register("app", wire.AddCallback(url=allow(backend, receiver)))
         backend.advance()
         await receiver.until(3)
-        assert receiver.ids == ["1.0"] * 3
+        assert receiver.ids == ["2.0"] * 3
 
 
 @in_loop
@@ -301,14 +301,14 @@ async def test_a_restart_goes_on_behind_the_last_acknowledged_event() -> None:
             made = await webhooks.register("app", wire.AddCallback(url=allow(backend, receiver)))
             backend.advance()
             await receiver.until(1)
-            await until(lambda: webhooks.of("app")[0].acknowledged == "1.0")
+            await until(lambda: webhooks.of("app")[0].acknowledged == "2.0")
         backend.advance()
         backend.advance()
         async with delivering(backend) as again:
             await receiver.until(3)
-            assert receiver.ids == ["1.0", "2.0", "3.0"]
+            assert receiver.ids == ["2.0", "3.0", "4.0"]
             assert made.secret is not None
-            assert verify(made.secret, receiver.got[-1].headers, receiver.got[-1].body, now_s=backend.clock.wall_s()) == "3.0"
+            assert verify(made.secret, receiver.got[-1].headers, receiver.got[-1].body, now_s=backend.clock.wall_s()) == "4.0"
             assert [state.id for state in again.of("app")] == [made.id]
 
 
@@ -328,8 +328,8 @@ async def test_after_a_crash_nothing_is_lost_and_at_most_the_last_is_told_twice(
         backend.registry.facts = kept
         backend.advance()
         async with delivering(backend):
-            await until(lambda: "6.0" in receiver.ids)
-        expected = [f"{k}.0" for k in range(1, 7)]
+            await until(lambda: "7.0" in receiver.ids)
+        expected = [f"{k}.0" for k in range(2, 8)]
         assert sorted(set(receiver.ids)) == expected
         second = receiver.ids[5:]
         assert second == expected[expected.index(second[0]) :], "in order, from where it is known to have come"
@@ -347,7 +347,7 @@ async def test_what_is_delivered_while_the_process_ends_is_delivered_again() -> 
         receiver.hold.set()
         async with delivering(backend):
             await receiver.until(2)
-            assert receiver.ids == ["1.0", "1.0"]
+            assert receiver.ids == ["2.0", "2.0"]
 
 
 @in_loop
@@ -360,8 +360,8 @@ async def test_a_slow_receiver_holds_up_no_other() -> None:
         for _ in range(4):
             backend.advance()
         await quick.until(4)
-        assert quick.ids == ["1.0", "2.0", "3.0", "4.0"]
-        assert slow.ids == ["1.0"], "the next waits until this one is acknowledged"
+        assert quick.ids == ["2.0", "3.0", "4.0", "5.0"]
+        assert slow.ids == ["2.0"], "the next waits until this one is acknowledged"
         slow.hold.set()
         await slow.until(4)
         assert slow.ids == quick.ids
@@ -472,7 +472,7 @@ def test_small_changes_are_not_told_and_slow_ones_add_up() -> None:
     callback = Callback(registration, Progress(acknowledged=""))
 
     def wants(value: float | None) -> bool:
-        event = wire.Notification(id="1.1", kind="solar_change", app="app", tick=1, time="", wall_time="", value=value)
+        event = wire.Notification(id="2.1", kind="solar_change", app="app", tick=1, time="", wall_time="", value=value)
         return callback.wants(event)
 
     assert [wants(value) for value in (10.0, 12.0, 14.0, 16.0, 14.0, 7.9, None, None, 3.0)] == [
@@ -578,4 +578,4 @@ async def test_an_endless_answer_is_not_read_to_its_end() -> None:
         backend.advance()
         backend.advance()
         await receiver.until(2)
-        assert receiver.ids == ["1.0", "2.0"]
+        assert receiver.ids == ["2.0", "3.0"]

@@ -33,6 +33,7 @@ logger = logging.getLogger("ecovisor.callbacks")
 _KIND = re.compile(r"[a-z0-9_]{1,40}")
 _BATCH = 100
 _MANY = 999_999_999
+"""More events than any tick has."""
 
 
 class EventSource(Protocol):
@@ -177,7 +178,6 @@ class Webhooks:
         async with self._changing:
             if len(self.of(app)) >= self._limits.per_app:
                 raise Refused(f"app {app!r} has {self._limits.per_app} callbacks, as many as it may; delete one first")
-            tick = self._source.tick
             registration = Registration(
                 id=secrets.token_hex(8),
                 app=app,
@@ -185,7 +185,7 @@ class Webhooks:
                 events=list(dict.fromkeys(request.events)),
                 threshold_ratio=request.threshold_ratio,
                 secret=f"eco_hook_{secrets.token_urlsafe(32)}",
-                since=f"{tick - 1}.{_MANY}" if tick > 0 else "",
+                since=f"{max(self._source.tick, 0)}.{_MANY}",
                 registered_s=self._source.clock.wall_s(),
             )
             await asyncio.to_thread(self._register.add, registration)
