@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 #: The state directory of a site file that names none.
 DEFAULT_STATE = Path("state")
-_WEEK = "7d"
+#: A report is of so many days of the calendar, the one that it ends in among them, unless it is told otherwise.
+_DAYS = 7
 
 
 class Format(StrEnum):
@@ -43,7 +44,9 @@ def report(
     app: Annotated[str | None, typer.Option("--app", metavar="NAME", help="One app. Default: all, and the site's own.")] = None,
     start: Annotated[
         str | None,
-        typer.Option("--from", metavar="WHEN", help="A date, an instant, or a duration before the end (36h). Default: 7d."),
+        typer.Option(
+            "--from", metavar="WHEN", help="A date, an instant, or a duration before the end (36h). Default: the last 7 days."
+        ),
     ] = None,
     end: Annotated[
         str | None, typer.Option("--to", metavar="WHEN", help="A date (its first instant) or an instant. Default: the newest tick.")
@@ -106,19 +109,25 @@ def interval(start: str | None, end: str | None, extent: tuple[float, float], ca
     from ecovisor.model.units import duration_s, iso_utc
 
     end_s = extent[1] if end is None else _instant_s("--to", end, calendar)
-    start_s = None
-    with suppress(ValueError):
-        start_s = end_s - duration_s(_WEEK if start is None else start)
-    if start_s is None:
-        start_s = _instant_s("--from", str(start), calendar)
-    elif start is None:
-        start_s = max(start_s, extent[0])
+    if start is None:
+        start_s = max(_days_before(end_s, _DAYS, calendar), extent[0])
+    else:
+        try:
+            start_s = end_s - duration_s(start)
+        except ValueError:
+            start_s = _instant_s("--from", start, calendar)
     if end_s <= start_s:
         raise SettingsError("--to", f"{iso_utc(end_s)} is not after --from {iso_utc(start_s)}", "give a later end")
     if end_s <= extent[0] or start_s >= extent[1]:
         span = f"{iso_utc(extent[0])} to {iso_utc(extent[1])}"
         raise SettingsError("--from", f"nothing was recorded from {iso_utc(start_s)} to {iso_utc(end_s)}", f"the ledger has {span}")
     return start_s, end_s
+
+
+def _days_before(end_s: float, days: int, calendar: Calendar) -> float:
+    """The beginning of the first of so many days, the last of which the end lies in (or closes)."""
+    last = calendar.local(end_s - 1.0)
+    return float(calendar.midnight_s(last.replace(tzinfo=None) - timedelta(days=days - 1)))
 
 
 def _instant_s(option: str, text: str, calendar: Calendar) -> float:

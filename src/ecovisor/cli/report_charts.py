@@ -7,7 +7,7 @@ to who points at it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -18,8 +18,13 @@ from ecovisor.cli.report_text import carbon, percent
 
 WIDTH, HEIGHT = 960, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 12, 30
-_LABEL_PX = 62
+_LABEL_PX = 76
 _CARPET_ROW, _CARPET_TOP = 17, 20
+#: For time without ticks.
+_HATCH = (
+    '<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
+    '<rect width="6" height="6" fill="#f8f9fa"/><rect width="1.2" height="6" fill="#ccd2d7"/></pattern></defs>'
+)
 #: Days that a carpet has room for.
 CARPET_DAYS = 92
 
@@ -33,8 +38,19 @@ class Layer:
     """One a span."""
 
 
-def stacked(spans: Sequence[Span], layers: Sequence[Layer], unit: str, calendar: Calendar, *, daily: bool) -> str:
-    """Bars of a value per span, stacked; spans without ticks are shaded."""
+def stacked(
+    spans: Sequence[Span], layers: Sequence[Layer], unit: str, calendar: Calendar, *, daily: bool, unknown: Collection[int] = ()
+) -> str:
+    """Bars of a value per span, stacked.
+
+    Args:
+        spans: one after the other.
+        layers: from below.
+        unit: of their values: `Wh` or `g`.
+        calendar: of the labels.
+        daily: spans are days.
+        unknown: numbers of spans whose value is unknown; these, and those without ticks, are hatched.
+    """
     top = max((sum(layer.values[k] for layer in layers) for k in range(len(spans))), default=0.0)
     factor, shown = _unit(top, unit)
     step = _nice_step(top / factor)
@@ -45,7 +61,7 @@ def stacked(spans: Sequence[Span], layers: Sequence[Layer], unit: str, calendar:
     for k, span in enumerate(spans):
         left, right = x(span.start_s), x(span.end_s)
         width = max(0.4, right - left - gap)
-        if span.all.metered_s == 0.0:
+        if span.absent or k in unknown:
             parts.append(
                 f'<rect class="absent" x="{left:.2f}" y="{_TOP}" width="{right - left:.2f}" height="{HEIGHT - _TOP - _BOTTOM}"/>'
             )
@@ -83,7 +99,7 @@ def carpet(spans: Sequence[Span], calendar: Calendar) -> str:
             width = cell / len(found)
             for place, span in enumerate(found):
                 ratio = span.all.carbon_free_ratio
-                css = 'class="absent"' if ratio is None else f'fill="{_shade(ratio)}"'
+                css = 'class="absent"' if ratio is None or span.absent else f'fill="{_shade(ratio)}"'
                 box = f'x="{left + hour * cell + place * width:.2f}" y="{top}" width="{width - 1:.2f}" height="{_CARPET_ROW - 1}"'
                 parts.append(f"<rect {css} {box}><title>{escape(_told(span, calendar, daily=False))}</title></rect>")
     return _svg(_CARPET_TOP + len(rows) * _CARPET_ROW + 4, parts)
@@ -186,7 +202,7 @@ def _shade(ratio: float) -> str:
 
 def _told(span: Span, calendar: Calendar, *, daily: bool) -> str:
     one, when = span.all, calendar.local(span.start_s + 1.0)
-    if one.metered_s == 0.0:
+    if span.absent:
         return f"{when:%a %d %b %H:%M}: no ticks"
     return (
         f"{when:%a %d %b}{'' if daily else f' {when:%H:%M %Z}'}: load {quantity(one.load_wh, 'Wh')}"
@@ -197,4 +213,4 @@ def _told(span: Span, calendar: Calendar, *, daily: bool) -> str:
 
 
 def _svg(height: float, parts: Sequence[str]) -> str:
-    return f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img">{"".join(parts)}</svg>'
+    return f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img">{_HATCH}{"".join(parts)}</svg>'

@@ -53,24 +53,30 @@ svg .end{text-anchor:end}svg .mid{text-anchor:middle}
 svg .grid{stroke:var(--line)}svg .day{stroke:#c3c9cf;stroke-dasharray:2 3}
 svg .sun{fill:var(--sun)}svg .battery{fill:var(--battery)}svg .grid-load{fill:var(--grid)}
 svg .store{fill:var(--store)}svg .carbon{fill:var(--carbon)}
-svg .absent{fill:#fff;stroke:var(--line);stroke-dasharray:3 3}
+svg .absent{fill:url(#hatch)}
 .legend{display:flex;flex-wrap:wrap;gap:4px 18px;font-size:12.5px;color:var(--soft);margin:2px 0 4px}
 .legend span{display:flex;align-items:center;gap:6px}
 .legend i{width:12px;height:12px;border-radius:2px;display:inline-block}
 .legend .ramp i{width:14px;border-radius:0;margin-right:-6px}.legend .ramp i:last-of-type{margin-right:0}
 i.sun{background:var(--sun)}i.battery{background:var(--battery)}i.grid-load{background:var(--grid)}i.store{background:var(--store)}
-table{border-collapse:collapse;width:100%;font-size:13.5px}
-th{font-weight:600;color:var(--soft);font-size:12px;text-align:right;vertical-align:bottom;padding:4px 0 5px 12px;
+table{border-collapse:collapse;width:100%;font-size:13px}
+th{font-weight:600;color:var(--soft);font-size:12px;text-align:right;vertical-align:bottom;padding:4px 0 5px 9px;
 border-bottom:1px solid var(--ink)}
-td{text-align:right;padding:5px 0 5px 12px;border-bottom:1px solid var(--line);white-space:nowrap}
-th:first-child,td:first-child{text-align:left;padding-left:0;max-width:190px;overflow:hidden;text-overflow:ellipsis}
+td{text-align:right;padding:5px 0 5px 9px;border-bottom:1px solid var(--line);white-space:nowrap}
+th:nth-child(2),td:nth-child(2){text-align:left}
+th:first-child,td:first-child{text-align:left;padding-left:0;max-width:170px;overflow:hidden;text-overflow:ellipsis}
 tr.sum td{font-weight:650;border-bottom:0;border-top:1px solid var(--ink)}
-.share{display:flex;width:110px;height:10px;background:var(--line);border-radius:2px;overflow:hidden}
+.share{display:flex;width:84px;height:10px;background:var(--line);border-radius:2px;overflow:hidden}
 .share i{height:100%}
 ul{margin:6px 0;padding-left:20px}
 footer{margin-top:26px;padding-top:10px;border-top:1px solid var(--line);font-size:12.5px;color:var(--soft)}
 @page{size:A4;margin:13mm 12mm}
-@media print{body{background:#fff;font-size:12px}main{padding:0;max-width:none}section{break-inside:avoid}h2{margin-top:20px}}
+@media print{
+body{background:#fff;font-size:12px}main{padding:0;max-width:none}section{break-inside:avoid}h2{margin-top:18px;font-size:14px}
+.tiles{grid-template-columns:repeat(6,1fr);gap:6px}.tiles div{padding:7px 9px}.tiles dd{font-size:15.5px}.tiles dt,.tiles small{font-size:9.5px}
+table{font-size:10px}th{font-size:9.5px;padding-left:5px}td{padding:3px 0 3px 5px}.share{width:60px;height:8px}
+th:first-child,td:first-child{max-width:105px}footer{font-size:10px}
+}
 @media (max-width:640px){main{padding:20px 16px}.wide{overflow-x:auto}}
 """
 
@@ -78,8 +84,10 @@ footer{margin-top:26px;padding-top:10px;border-top:1px solid var(--line);font-si
 def page(report: Report) -> str:
     """The page."""
     calendar = Calendar(report.timezone)
-    title = f"{report.site or 'Site'}: energy and carbon"
-    who = ", ".join(report.apps) if len(report.apps) == 1 else f"{len(report.apps)} apps, the site's own (_site) among them"
+    site = report.site or "Site"
+    alone = next(iter(report.apps)) if len(report.apps) == 1 else None
+    title = f"{site}: energy and carbon" if alone is None else f"{alone} at {site}: energy and carbon"
+    who = "one app" if alone is not None else f"{len(report.apps)} apps, the site's own (_site) among them"
     span = f"{moment(calendar, report.start_s)} to {moment(calendar, report.end_s)}"
     parts = [
         f"<header><h1>{escape(title)}</h1><p>{escape(span)} · {escape(report.timezone)} · {escape(who)}</p></header>",
@@ -125,7 +133,7 @@ def _intensity(one: Figures) -> str:
 
 
 def _partly(ratio: float) -> str:
-    return f", for {percent(ratio)} of the time" if ratio < 1.0 - 1e-6 else ""
+    return f", known for {100 * ratio:.1f} % of the time" if ratio < 1.0 - 1e-6 else ""
 
 
 def _charts(report: Report, calendar: Calendar) -> str:
@@ -138,16 +146,19 @@ def _charts(report: Report, calendar: Calendar) -> str:
         Layer("store", [span.all.grid_to_battery_wh for span in spans]),
     ]
     grams = [Layer("carbon", [span.all.carbon_g or 0.0 for span in spans])]
+    unknown = {k for k, span in enumerate(spans) if span.all.carbon_g is None}
     legend = (
         '<div class="legend"><span><i class="sun"></i>sun</span><span><i class="battery"></i>battery</span>'
         '<span><i class="grid-load"></i>grid</span><span><i class="store"></i>grid, into the battery</span></div>'
     )
+    told = '<p class="hint">Hatched: the carbon of the import is unknown, or there are no ticks.</p>' if unknown else ""
+    carbon_bars = stacked(spans, grams, "g", calendar, daily=daily, unknown=unknown)
     parts = [
         f"<section><h2>Energy by source, per {each}</h2>{legend}{stacked(spans, energy, 'Wh', calendar, daily=daily)}</section>",
-        f"<section><h2>Carbon of import, per {each}</h2>{stacked(spans, grams, 'g', calendar, daily=daily)}</section>",
+        f"<section><h2>Carbon of import, per {each}</h2>{told}{carbon_bars}</section>",
     ]
     if len(report.days) <= CARPET_DAYS:
-        ramp = f'<div class="legend"><span class="ramp">0 % {legend_shade()} 100 %</span><span>dashed: no load, or no ticks</span></div>'
+        ramp = f'<div class="legend"><span class="ramp">0 % {legend_shade()} 100 %</span><span>hatched: no load, or no ticks</span></div>'
         parts.append(f"<section><h2>Carbon-free share, hour by hour</h2>{ramp}{carpet(report.hours, calendar)}</section>")
     return "\n".join(parts)
 

@@ -73,7 +73,8 @@ def print_report(report: Report, out: Path | None = None) -> None:
 
 def _print(report: Report, console: Console) -> None:
     calendar = Calendar(report.timezone)
-    console.print(f"[bold]{escape(report.site or 'Site')}[/]: energy and carbon")
+    alone = f", {escape(next(iter(report.apps)))}" if len(report.apps) == 1 else ""
+    console.print(f"[bold]{escape(report.site or 'Site')}[/]{alone}: energy and carbon")
     covered = f"{100 * report.coverage_ratio:.1f} % of it metered"
     console.print(f"{moment(calendar, report.start_s)} to {moment(calendar, report.end_s)}, {escape(report.timezone)}, {covered}")
     console.print(_apps_table(report))
@@ -124,8 +125,8 @@ def _spans_table(spans: Sequence[Span], title: str, calendar: Calendar) -> Table
         one = span.all
         when = calendar.local(span.start_s)
         label = f"{when:%a %d %b %H:%M}" if title == "By hour" else f"{when:%a %d %b %Y}"
-        if one.metered_s == 0.0 and one.load_wh == 0.0:
-            table.add_row(label, *["" for _ in range(8)], style="dim")
+        if span.absent:
+            table.add_row(label, "no ticks", *[""] * 7, style="dim")
             continue
         table.add_row(
             label,
@@ -151,10 +152,10 @@ def percent(ratio: float | None) -> str:
 
 
 def carbon(one: Figures) -> str:
-    """Carbon on import; in part where some of the import has none that is known."""
+    """Carbon on import; at least that much where the carbon of some import is unknown."""
     if one.carbon_g is None:
         return "unknown"
-    return quantity(one.carbon_g, "g") + (" +?" if one.unknown_carbon_wh > 0.0 else "")
+    return ("≥ " if one.unknown_carbon_wh > 0.0 else "") + quantity(one.carbon_g, "g")
 
 
 def moment(calendar: Calendar, time_s: float) -> str:
@@ -167,16 +168,13 @@ def notes(report: Report) -> list[str]:
     calendar = Calendar(report.timezone)
     said = []
     if report.gaps:
-        total_s = sum(gap.end_s - gap.start_s for gap in report.gaps)
-        first = "; ".join(
-            f"{moment(calendar, gap.start_s)}, {human_duration(gap.end_s - gap.start_s)}" for gap in report.gaps[:_GAPS_SHOWN]
-        )
-        more = f"; and {len(report.gaps) - _GAPS_SHOWN} more" if len(report.gaps) > _GAPS_SHOWN else ""
-        said.append(f"no ticks for {human_duration(total_s)}: {first}{more}; what the meters counted meanwhile is _site's")
+        found = [f"{human_duration(gap.end_s - gap.start_s)} from {moment(calendar, gap.start_s)}" for gap in report.gaps]
+        more = f", and {len(found) - _GAPS_SHOWN} more" if len(found) > _GAPS_SHOWN else ""
+        said.append(f"there are no ticks for {', '.join(found[:_GAPS_SHOWN])}{more}; what meters counted meanwhile is _site's")
     if report.all.unknown_carbon_wh > 0.0:
         said.append(f"the carbon of {quantity(report.all.unknown_carbon_wh, 'Wh')} of import is unknown and in no sum")
     if 0.0 < report.all.priced_ratio < 1.0 - 1e-6:
-        said.append(f"the price was known for {percent(report.all.priced_ratio)} of the time; cost is of that")
+        said.append(f"the price was known for {100 * report.all.priced_ratio:.1f} % of the time; cost is of that")
     if report.all.qualities:
         ways = ", ".join(f"{percent(part)} {quality}" for quality, part in report.all.qualities.items())
         said.append(f"power was {ways}")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ecovisor.adapters.stores.ledger.calendar import Calendar
 from ecovisor.adapters.stores.ledger.measures import QUALITIES
@@ -87,13 +88,15 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Figures of a stretch of time."""
+    """Figures of the ticks that began in a stretch of time."""
 
     start_s: float
     end_s: float
     """[s since the epoch]"""
     apps: Mapping[str, Figures]
     all: Figures
+    absent: bool = False
+    """There were no ticks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,27 +128,51 @@ def report(ledger: Questions, site: str, start_s: float, end_s: float, calendar:
         calendar: whose hours and days.
         app: None: all, `_site` among them.
     """
-    found = ledger.sums(calendar.hours(start_s, end_s), app)
+    edges = calendar.hours(start_s, end_s)
+    found = ledger.sums(edges, app)
+    true_start_s, true_end_s = found[0].start_s, found[-1].end_s
+    gaps = ledger.gaps(true_start_s, true_end_s)
+    extent = ledger.extent() or (true_start_s, true_start_s)
     names = sorted({name for one in found for name in one.apps}, key=lambda name: (name.startswith("_"), name))
     sunny = {name: _sunny_ratio(merged(one.apps[name] for one in found if name in one.apps)) for name in names}
-    hours = [_span(one.start_s, one.end_s, [one.apps], sunny) for one in found]
+    hours = [
+        _span(from_s, to_s, [one.apps], sunny, absent=_is_absent(from_s, to_s, one.apps, gaps, extent))
+        for (from_s, to_s), one in zip(pairwise(edges), found, strict=True)
+    ]
     days: dict[int, list[int]] = {}
-    for k, one in enumerate(found):
-        days.setdefault(calendar.day_s(max(one.start_s, start_s)), []).append(k)
-    whole = _span(found[0].start_s, found[-1].end_s, [one.apps for one in found], sunny)
+    for k, hour in enumerate(hours):
+        days.setdefault(calendar.day_s(hour.start_s), []).append(k)
+    whole = _span(true_start_s, true_end_s, [one.apps for one in found], sunny)
     metered_s = math.fsum(max((totals["metered_s"] for totals in one.apps.values()), default=0.0) for one in found)
     return Report(
         site=site,
         timezone=calendar.timezone,
-        start_s=whole.start_s,
-        end_s=whole.end_s,
-        coverage_ratio=min(1.0, metered_s / (whole.end_s - whole.start_s)),
+        start_s=true_start_s,
+        end_s=true_end_s,
+        coverage_ratio=min(1.0, metered_s / (true_end_s - true_start_s)),
         apps=whole.apps,
         all=whole.all,
-        days=[_span(found[of[0]].start_s, found[of[-1]].end_s, [found[k].apps for k in of], sunny) for of in days.values()],
+        days=[
+            _span(
+                hours[of[0]].start_s,
+                hours[of[-1]].end_s,
+                [found[k].apps for k in of],
+                sunny,
+                absent=all(hours[k].absent for k in of),
+            )
+            for of in days.values()
+        ],
         hours=hours,
-        gaps=ledger.gaps(whole.start_s, whole.end_s),
+        gaps=gaps,
     )
+
+
+def _is_absent(start_s: float, end_s: float, apps: Mapping[str, Totals], gaps: Sequence[Gap], extent: tuple[float, float]) -> bool:
+    """Whether no tick begins in it, and it is not within one that began before."""
+    if any(totals["metered_s"] > 0.0 for totals in apps.values()):
+        return False
+    outside = start_s >= extent[1] or end_s <= extent[0]
+    return outside or any(gap.start_s < end_s and gap.end_s > start_s for gap in gaps)
 
 
 def merged(parts: Iterable[Mapping[str, float]]) -> Totals:
@@ -154,12 +181,19 @@ def merged(parts: Iterable[Mapping[str, float]]) -> Totals:
     return {name: math.fsum(row[name] for row in rows) for name in _SUMMED}
 
 
-def _span(start_s: float, end_s: float, parts: Sequence[Mapping[str, Totals]], sunny: Mapping[str, float]) -> Span:
+def _span(
+    start_s: float,
+    end_s: float,
+    parts: Sequence[Mapping[str, Totals]],
+    sunny: Mapping[str, float],
+    *,
+    absent: bool = False,
+) -> Span:
     names = [name for name in sunny if any(name in part for part in parts)]
     totals = {name: merged(part[name] for part in parts if name in part) for name in names}
     free_wh = {name: one["solar_to_load_wh"] + sunny[name] * one["battery_discharge_wh"] for name, one in totals.items()}
     apps = {name: _figures(one, free_wh[name]) for name, one in totals.items()}
-    return Span(start_s, end_s, apps, _figures(merged(totals.values()), math.fsum(free_wh.values())))
+    return Span(start_s, end_s, apps, _figures(merged(totals.values()), math.fsum(free_wh.values())), absent)
 
 
 def _sunny_ratio(totals: Mapping[str, float]) -> float:
