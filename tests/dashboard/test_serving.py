@@ -139,3 +139,15 @@ def test_every_script_imports_what_is_there() -> None:
             for name in names.split(","):
                 assert name.strip() in exported, f"{path.name}: {name.strip()} from {module}"
                 assert len(re.findall(rf"\b{name.strip()}\b", text)) > 1, f"{path.name} does not use {name.strip()}"
+
+
+def test_every_script_imports_what_it_uses_of_others() -> None:
+    texts = {path.name: path.read_text() for path in SCRIPTS}
+    for module, text in texts.items():
+        for name in re.findall(r"export (?:const|class|function|async function) (\w+)", text):
+            for other, used in texts.items():
+                here = re.search(rf"import \{{[^}}]*\b{name}\b[^}}]*\}} from|(?:const|class|function|\{{|,) {name}\b", used)
+                called = re.search(
+                    rf"(?<![.\w#]){name}\(", re.sub(r"^  (?:async )?\*?\w+\([^)]*\) \{", "", used, flags=re.MULTILINE)
+                )
+                assert here or not called, f"{other} uses {name} of {module}"

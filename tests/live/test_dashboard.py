@@ -427,6 +427,19 @@ def test_the_token_is_asked_for_kept_in_the_tab_and_forgotten(visit: Opening) ->
     expect(page.locator("#token")).to_be_visible()
 
 
+def test_while_nobody_answers_a_visitor_can_leave(visit: Opening) -> None:
+    one = visit()
+    page = one.page
+    page.route("**/v1/**", lambda route: route.abort())
+    page.goto(f"{one.server.url}/#token={OPERATOR_TOKEN}")
+    expect(page.locator("#offline")).to_contain_text("the server cannot be reached")
+    page.evaluate("() => document.getElementById('sign-out').click()")
+    expect(page.locator("#token")).to_be_visible()
+    page.unroute("**/v1/**")
+    page.wait_for_timeout(3000)
+    expect(page.locator("#token")).to_be_visible()
+
+
 def test_a_token_in_the_address_leaves_it(visit: Opening) -> None:
     one = visit()
     page = one.open()
