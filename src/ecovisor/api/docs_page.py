@@ -87,7 +87,8 @@ def _operation(path: str, method: str, operation: Json) -> Iterator[str]:
 
 
 def _schema(name: str, schema: Json) -> Iterator[str]:
-    yield f'<details id="schema-{escape(name)}"><summary><code>{escape(name)}</code></summary>'
+    # The target of links lies inside, so that following one opens it.
+    yield f'<details><summary><code>{escape(name)}</code></summary><div id="schema-{escape(name)}">'
     if "description" in schema:
         yield f"<p>{_text(schema['description'].replace('``', '`'))}</p>"
     if schema.get("properties"):
@@ -96,7 +97,7 @@ def _schema(name: str, schema: Json) -> Iterator[str]:
             needed = "" if field in schema.get("required", ()) else " (optional)"
             yield f"<tr><td><code>{escape(field)}</code>{needed}<td>{_type(inner)}<td>{_text(inner.get('description', ''))}</tr>"
         yield "</table>"
-    yield "</details>"
+    yield "</div></details>"
 
 
 def _type(schema: Json) -> str:

@@ -6,7 +6,9 @@ from ecovisor import wire
 from ecovisor.api.calls import Call, Reply
 
 #: The page has one style sheet, in itself, and nothing else.
-_PAGE_POLICY = ((b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),)
+_PAGE_POLICY = (
+    (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"),
+)
 
 
 async def get_health(call: Call) -> wire.Health:
