@@ -19,7 +19,7 @@ from ecovisor.api.backend import Published
 from ecovisor.engine.site import Site
 from ecovisor.engine.specification import SITE_APP
 from ecovisor.engine.virtual_energy_system import VirtualEnergySystem
-from ecovisor.model.errors import UnknownApp
+from ecovisor.model.errors import SettingRefused, UnknownApp
 from ecovisor.model.units import iso_utc
 from ecovisor.ports.live import ContainerState
 
@@ -196,8 +196,8 @@ class Snapshots:
         return self._whole
 
     def site_snapshot(self) -> wire.SiteSnapshot:
-        """The site's snapshot."""
-        moment = self._now()
+        """The site's snapshot. An app that has left since the tick is no longer in it."""
+        moment, there = self._now(), set(self._site.app_names)
         return wire.SiteSnapshot(
             tick=moment.tick,
             time=iso_utc(moment.now_s),
@@ -207,7 +207,7 @@ class Snapshots:
             compression=moment.compression,
             timezone=moment.timezone,
             carbon_intensity_g_per_kwh=_known(moment.intensity_g_per_kwh),
-            apps=[self.snapshot(name) for name in self._number],
+            apps=[self.snapshot(name) for name in self._number if name in there],
             **moment.site,
         )
 
@@ -224,7 +224,10 @@ class Snapshots:
         row = {column: values[number] for column, values in self._columns.items()}
         hours_h = moment.tick_s / 3600.0
         last_h = moment.last_dt_s / 3600.0
-        energy = self._site.app(name)
+        try:
+            energy = self._site.app(name)
+        except SettingRefused:
+            raise UnknownApp(f"app {name!r} has left") from None
         served_w = row["demand_w"] - row["unserved_w"]
         charge_w = row["solar_to_battery_w"] + row["grid_to_battery_w"] + row["received_w"]
         return wire.Snapshot(
