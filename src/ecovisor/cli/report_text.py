@@ -203,7 +203,8 @@ def json_text(report: Report) -> str:
     calendar = Calendar(report.timezone)
 
     def span(one: Span) -> dict[str, object]:
-        return {**_bounds(calendar, one.start_s, one.end_s), "apps": _plain(one.apps), "all": asdict(one.all)}
+        bounds = _bounds(calendar, one.start_s, one.end_s)
+        return {**bounds, "absent": one.absent, "apps": _plain(one.apps), "all": asdict(one.all)}
 
     answer = {
         "site": report.site,
