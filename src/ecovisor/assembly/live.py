@@ -9,68 +9,40 @@ import asyncio
 import contextlib
 import gc
 import logging
-import os
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import msgspec
-
-from ecovisor import wire
 from ecovisor.adapters.callbacks.webhooks import WebhookLimits, Webhooks
-from ecovisor.adapters.clocks import ManualClock, RealClock
-from ecovisor.adapters.devices.emulated import EmulatedPlant, SolarTrace
-from ecovisor.adapters.devices.emulated_battery import PlantBattery
-from ecovisor.adapters.devices.emulated_client import EmulatedPlantClient
-from ecovisor.adapters.devices.in_process import InProcessPlant
-from ecovisor.adapters.devices.plant_process import PlantProcess, launch_plant
-from ecovisor.adapters.devices.plant_protocol import PlantConfig
-from ecovisor.adapters.meters import choose_meter
-from ecovisor.adapters.platforms.process.platform import ProcessPlatform
-from ecovisor.adapters.platforms.process.users import DEFAULT_UIDS
-from ecovisor.adapters.platforms.simulated import SimulatedPlatform
+from ecovisor.adapters.devices.plant_process import PlantProcess
 from ecovisor.adapters.scenario_checks import live_interval_of
 from ecovisor.adapters.sockets import socket_path
 from ecovisor.adapters.stores.ledger import Ledger
 from ecovisor.api.application import create_app
-from ecovisor.api.listening import Listener, Tcp, Unix
 from ecovisor.api.server import Server
 from ecovisor.api.tokens import Tokens
 from ecovisor.assembly.doors import Doors
+from ecovisor.assembly.live_parts import listeners_of, live_settings, make_state_dir, meter_of, plant_and_clock, platform_of
 from ecovisor.assembly.live_signals import signals_of, site_of, sun_of
+from ecovisor.assembly.registered import added, with_registered
 from ecovisor.assembly.reload import reload
 from ecovisor.dashboard import routes as dashboard_routes
 from ecovisor.engine.loop import Loop
-from ecovisor.engine.specification import AppSpec
 from ecovisor.live.ecovisor import Ecovisor
 from ecovisor.live.events import Tap
-from ecovisor.live.grants import Efficiencies
-from ecovisor.live.settings import LiveApp, LiveSettings
 from ecovisor.live.signals import Signal as LiveSignalPort
 from ecovisor.live.signals import SiteSignals
 from ecovisor.live.ticking import Ticker
-from ecovisor.model.errors import PolicyError, Refused, SettingsError, StoreError
-from ecovisor.model.series import Series
+from ecovisor.model.errors import PolicyError, SettingsError, StoreError
 from ecovisor.model.units import duration_s
-from ecovisor.ports.live import Clock, Command, EnergyPlant, NodeMeter, Platform
-from ecovisor.presets import AppShares, resolve_battery, shares_of
-from ecovisor.settings import App, Policy, Scenario, Serving, Workload
-from ecovisor.settings import Command as CommandSettings
-from ecovisor.workloads.models import Metered
+from ecovisor.settings import Scenario, Serving
 
 log = logging.getLogger("ecovisor")
-INFINITY = float("inf")
-#: Longest path of the folder of sockets: the rest is an app's name. [bytes]
-_LONGEST_SOCKETS_PATH = 60
 #: How often old ticks are removed. [s, wall time]
 _PRUNE_EVERY_S = 600.0
 #: Ticks after which all that lasts has been made.
 _SETTLED_TICKS = 3
-#: Ticks that may pass before one is a gap, unless the file says otherwise.
-_GAP_TICKS = 10
 
 
 def freeze_memory() -> None:
@@ -174,7 +146,7 @@ async def open_site(scenario: Scenario, folder: Path, *, listen: bool = True) ->
     if serving is None:
         raise SettingsError("server", "missing", "add a table [server]; 'ecovisor init --live' writes one")
     state_dir = (folder / serving.state_dir).resolve()
-    _make_state_dir(state_dir)
+    make_state_dir(state_dir)
     ledger = Ledger.open(state_dir / "ledger", site=scenario.site.name, timezone=scenario.site.timezone)
     try:
         return await _open(scenario, serving, folder, state_dir, ledger, listen)
@@ -184,13 +156,13 @@ async def open_site(scenario: Scenario, folder: Path, *, listen: bool = True) ->
 
 
 async def _open(scenario: Scenario, serving: Serving, folder: Path, state_dir: Path, ledger: Ledger, listen: bool) -> LiveSite:
-    as_written, scenario = scenario, _with_registered(scenario, ledger)
+    as_written, scenario = scenario, with_registered(scenario, ledger)
     tick_s = live_interval_of(scenario.run).tick_s
     sun = await asyncio.to_thread(sun_of, scenario, folder, tick_s)
-    plant, clock, process = await _plant_and_clock(scenario, serving, state_dir, sun)
-    platform = _platform(serving, state_dir, clock)
+    plant, clock, process = await plant_and_clock(scenario, serving, state_dir, sun)
+    platform = platform_of(serving, state_dir, clock)
     doors = Doors(state_dir, platform)
-    meter, notes = await _meter(serving, folder)
+    meter, notes = await meter_of(serving, folder)
     live_signals = signals_of(scenario, folder, clock, tick_s, duration_s(serving.max_age))
     tap = Tap(ledger.tables)
     site = site_of(scenario, folder, tap, live_signals, clock, tick_s, sun)
@@ -200,7 +172,7 @@ async def _open(scenario: Scenario, serving: Serving, folder: Path, state_dir: P
         site=site,
         tap=tap,
         loop=loop,
-        settings=_live_settings(scenario, serving, folder, tick_s),
+        settings=live_settings(scenario, serving, folder, tick_s),
         clock=clock,
         ledger=ledger,
         platform=platform,
@@ -213,7 +185,7 @@ async def _open(scenario: Scenario, serving: Serving, folder: Path, state_dir: P
         environment=doors.environment,
         failed_policies=failed,
     )
-    ecovisor = Ecovisor(ticker, lambda request: _added(request, serving), doors)
+    ecovisor = Ecovisor(ticker, lambda request: added(request, serving), doors)
     tokens = Tokens(ledger.registry, clock.wall_s)
     await asyncio.to_thread(tokens.load)
     new_tokens = await asyncio.to_thread(_issue_missing, tokens)
@@ -221,7 +193,7 @@ async def _open(scenario: Scenario, serving: Serving, folder: Path, state_dir: P
     server: Server | None = None
     if listen:
         app = create_app(ecovisor, tokens=tokens, callbacks=webhooks, extra_routes=dashboard_routes())
-        doors.server = server = Server(app, _listeners(serving, folder, state_dir), allow_insecure=serving.allow_insecure)
+        doors.server = server = Server(app, listeners_of(serving, folder, state_dir), allow_insecure=serving.allow_insecure)
         await server.start()
     try:
         await ecovisor.open()
@@ -237,169 +209,6 @@ async def _open(scenario: Scenario, serving: Serving, folder: Path, state_dir: P
     return LiveSite(ecovisor, server, tokens, new_tokens, state_dir, process, notes, as_written, ledger, webhooks)
 
 
-# -- parts
-
-
-def _make_state_dir(state_dir: Path) -> None:
-    """Containers' users pass through it to what is theirs, and see nothing else."""
-    try:
-        state_dir.mkdir(parents=True, exist_ok=True)
-        state_dir.chmod(0o711)
-        sockets = state_dir / "sockets"
-        if len(os.fsencode(sockets)) > _LONGEST_SOCKETS_PATH and not sockets.is_dir():
-            sockets.unlink(missing_ok=True)
-            sockets.symlink_to(tempfile.mkdtemp(prefix="ecovisor-"))  # a Unix socket's address is short
-        sockets.mkdir(exist_ok=True)
-        sockets.chmod(0o711)
-    except OSError as error:
-        raise SettingsError("server.state_dir", f"{state_dir}: {error.strerror}", "name a folder that can be written") from error
-
-
-def _with_registered(scenario: Scenario, ledger: Ledger) -> Scenario:
-    """The apps of the file, with those that the operator has added, without those that were removed, with the shares last set."""
-    apps = {app.name: app for app in scenario.apps}
-    for name, value in ledger.registry.items("apps"):
-        request = msgspec.json.decode(value, type=wire.AddApp | None)
-        if request is None:
-            apps.pop(name, None)
-        elif name not in apps:
-            apps[name] = _app_of(request)
-    for name, value in ledger.registry.items("shares"):
-        if name in apps:
-            shares = msgspec.json.decode(value, type=wire.Shares)
-            apps[name] = msgspec.structs.replace(
-                apps[name],
-                share=None,
-                grid_share=shares.grid,
-                solar_share=shares.solar,
-                battery_energy_share=shares.battery_energy,
-                battery_power_share=shares.battery_power,
-            )
-    return msgspec.structs.replace(scenario, apps=list(apps.values()))
-
-
-def _app_of(request: wire.AddApp) -> App:
-    """An app that was added at run time, as the file would have it."""
-    return App(
-        name=request.name,
-        grid_share=request.shares.grid,
-        solar_share=request.shares.solar,
-        battery_energy_share=request.shares.battery_energy,
-        battery_power_share=request.shares.battery_power,
-        containers=max(request.containers, 1),
-        cores=request.cores,
-        commands=list(request.commands),
-        webhook_allow=list(request.webhook_allow),
-        workload=Workload(kind="containers"),
-        policy=Policy(kind="remote"),
-    )
-
-
-def _added(request: wire.AddApp, serving: Serving) -> AppSpec:
-    """What joins for an app that the operator adds."""
-    unknown = [name for name in request.commands if name not in serving.commands]
-    if unknown:
-        known = ", ".join(serving.commands) or "none"
-        raise Refused(f"command {unknown[0]!r} is not among the site's commands ({known}); add [server.commands.{unknown[0]}]")
-    shares = request.shares
-    return AppSpec(
-        name=request.name,
-        shares=AppShares(shares.grid, shares.solar, shares.battery_energy, shares.battery_power),
-        workload=Metered(),
-        containers=request.containers if request.commands else 0,
-        cores=request.cores,
-        commands=tuple(request.commands),
-        workload_name="containers",
-        policy_name="remote",
-    )
-
-
-async def _plant_and_clock(
-    scenario: Scenario, serving: Serving, state_dir: Path, sun: Series | None
-) -> tuple[EnergyPlant, Clock, PlantProcess | None]:
-    battery = None
-    if scenario.site.battery is not None:
-        parameters = resolve_battery(scenario.site.battery)
-        battery = PlantBattery.like(parameters, cut_off_wh=parameters.capacity_wh * parameters.empty_ratio)
-    trace = None if sun is None else SolarTrace(start_s=sun.start_s, step_s=sun.step_s, values_w=list(sun.values))
-    start_s = None if scenario.run.start is None else live_interval_of(scenario.run).start_s
-    if serving.plant.kind == "emulated":
-        config = PlantConfig(battery=battery, solar=trace, site_start_s=start_s, compression=serving.compression)
-        process = await asyncio.to_thread(launch_plant, config, state_dir / "plant")
-        return EmulatedPlantClient(process.socket_path), RealClock(process.anchor), process
-    clock = (
-        ManualClock(start_s or 0.0, serving.compression)
-        if serving.lockstep
-        else RealClock.starting_at(start_s, serving.compression)
-    )
-    return InProcessPlant(EmulatedPlant.starting(battery, trace, site_s=clock.site_s()), clock), clock, None
-
-
-def _platform(serving: Serving, state_dir: Path, clock: Clock) -> Platform:
-    if serving.platform == "simulated":
-        return SimulatedPlatform(clock)
-    return ProcessPlatform(
-        state_dir / "containers", mechanism=serving.cap_mechanism, uids=DEFAULT_UIDS if serving.separate_users else None
-    )
-
-
-async def _meter(serving: Serving, folder: Path) -> tuple[NodeMeter | None, list[str]]:
-    choice = await choose_meter(serving.meters, folder=folder)
-    return choice.meter, [f"meter {name}: {reason}" for name, reason in choice.failures]
-
-
-def _live_settings(scenario: Scenario, serving: Serving, folder: Path, tick_s: float) -> LiveSettings:
-    battery = resolve_battery(scenario.site.battery) if scenario.site.battery is not None else None
-    exports = "export" in scenario.site.excess
-    return LiveSettings(
-        name=scenario.site.name,
-        timezone=scenario.site.timezone,
-        tick_s=tick_s,
-        gap_after_s=duration_s(serving.gap_after) if serving.gap_after else _GAP_TICKS * tick_s,
-        max_age_s=duration_s(serving.max_age),
-        enforce_budgets=serving.enforce_budgets,
-        lockstep=serving.lockstep,
-        export_limit_w=(INFINITY if scenario.site.export_limit_w is None else scenario.site.export_limit_w)
-        if exports
-        else INFINITY,
-        below_line_wh=0.0 if battery is None else battery.capacity_wh * battery.empty_ratio,
-        efficiencies=Efficiencies(1.0, 1.0)
-        if battery is None
-        else Efficiencies(battery.charge_efficiency, battery.discharge_efficiency),
-        has_battery=battery is not None,
-        keep_ticks_s=duration_s(serving.keep_ticks),
-        commands={name: _command(command, folder) for name, command in serving.commands.items()},
-        apps=[_live_app(app) for app in scenario.apps],
-    )
-
-
-def _command(command: CommandSettings, folder: Path) -> Command:
-    argv = [sys.executable if part == "{python}" else part for part in command.argv]
-    return Command(argv, None if command.directory is None else str((folder / command.directory).resolve()), command.environment)
-
-
-def _live_app(app: App) -> LiveApp:
-    return LiveApp(
-        name=app.name,
-        shares=shares_of(app),
-        remote=app.policy.kind == "remote",
-        real=app.workload.kind == "containers",
-        webhook_allow=tuple(app.webhook_allow),
-    )
-
-
 def _issue_missing(tokens: Tokens) -> dict[str, str]:
     """A token for the operator, if there is none; apps' tokens are made when somebody asks for them."""
     return {} if tokens.known(None) else {"_operator": tokens.issue(None)}
-
-
-def _listeners(serving: Serving, folder: Path, state_dir: Path) -> list[Listener]:
-    host, _, port = serving.listen.rpartition(":")
-    certificate = None if serving.tls_certificate is None else folder / serving.tls_certificate
-    key = None if serving.tls_key is None else folder / serving.tls_key
-    listeners: list[Listener] = [Tcp(host.strip("[]"), int(port), certificate, key)]
-    if serving.metrics_listen is not None:
-        host, _, port = serving.metrics_listen.rpartition(":")
-        listeners.append(Tcp(host.strip("[]"), int(port), metrics_only=True))
-    listeners.append(Unix(socket_path(state_dir, None), None))
-    return listeners

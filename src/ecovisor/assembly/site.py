@@ -91,7 +91,7 @@ def specification(app: App, where: str, folder: Path, interval: Interval, *, agn
         shares=shares,
         workload=_workload(app.workload, f"{where}.workload", folder, interval),
         policy=CarbonAgnostic if agnostic else policy_maker(app.policy, f"{where}.policy", folder),
-        containers=app.containers,
+        containers=app.containers if app.commands or app.workload.kind != "containers" else 0,
         cores=app.cores,
         count=app.count,
         commands=tuple(app.commands),

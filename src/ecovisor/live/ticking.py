@@ -278,9 +278,7 @@ class Ticker:
                 self.tell(SITE_APP, "workload_error", str(error))
             await self._hold_against_plant(sensed, dt_s)
             await asyncio.to_thread(self._look_around, sensed, dt_s)
-            for action in self.boundary:
-                action()
-            self.boundary.clear()
+            self._cross_boundary()
             batch, told = await asyncio.to_thread(self._seal, began_s, dt_s, late_s)
         await self._open_tick(told, batch)
 
@@ -358,6 +356,16 @@ class Ticker:
             energies = {name: self.site.handle(index) for index, name in self.real_apps()}
             for name in self.enforcement.observe(energies, {(one.app, one.id): one for one in sensed.statuses}):
                 self.tell(name, "completed", "all containers ended with exit code 0")
+
+    def _cross_boundary(self) -> None:
+        """Apps join and leave, shares change."""
+        for action in self.boundary:
+            try:
+                action()
+            except EcovisorError as error:  # what was checked when it was asked for no longer holds
+                log.error("at the boundary: %s", error)
+                self.tell(SITE_APP, "boundary_error", str(error))
+        self.boundary.clear()
 
     def _seal(self, began_s: float, dt_s: float, late_s: float) -> tuple[Batch, ToldTick]:
         """Runs in a thread: all that is to be recorded of the tick."""
