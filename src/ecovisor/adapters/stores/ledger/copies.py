@@ -18,6 +18,7 @@ from ecovisor.adapters.stores.ledger.connection import FILE, WAL, Readers, open_
 from ecovisor.adapters.stores.ledger.facts import read_facts
 from ecovisor.adapters.stores.ledger.opening import check_version
 from ecovisor.adapters.stores.ledger.schema import VERSION
+from ecovisor.adapters.stores.ledger.state_lock import FILE as LOCK
 from ecovisor.adapters.stores.ledger.state_lock import StateLock, committed
 from ecovisor.model.errors import StoreError
 
@@ -76,9 +77,11 @@ def restore(source: Path, state_dir: Path, *, overwrite: bool = False, progress:
     Raises:
         StoreError: the backup is damaged or no backup, a server runs on the directory, or it is not empty.
     """
+    if not source.is_file():
+        raise StoreError(f"{source}: there is no such file; name a backup")
     found = checked(source, progress)
     with store_errors(state_dir):
-        if not overwrite and state_dir.is_dir() and any(state_dir.iterdir()):
+        if not overwrite and state_dir.is_dir() and any(path.name != LOCK for path in state_dir.iterdir()):
             raise StoreError(f"{state_dir}: is not empty; choose another directory, or replace its ledger with --overwrite")
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = StateLock.take(state_dir)
