@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from tests.served.serving import Served
 
 from ecovisor import connect
 from ecovisor.testing import VirtualEnergyContract
 from ecovisor.testing.virtual_energy import Step
-from tests.served.serving import Served
 
 SITE = """
 schema = 1

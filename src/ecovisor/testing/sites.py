@@ -13,7 +13,7 @@ from ecovisor.model.series import Quality, Series
 from ecovisor.policies.carbon_agnostic import CarbonAgnostic
 from ecovisor.ports import Policy, TableSink, Workload
 from ecovisor.presets import AppShares, BatteryParameters, ServerParameters
-from ecovisor.workloads.models import BatchJob, ConstantDemand, TracedDemand
+from ecovisor.workloads.models import BatchJob, ConstantDemand, Metered, TracedDemand
 
 #: 2020-06-01T00:00Z.
 START_S = 1_590_969_600.0
@@ -46,7 +46,7 @@ def carbon_days_g_per_kwh(ticks: int, tick_s: float) -> list[float]:
 
 def small_site(
     policy: Callable[[], Policy] = CarbonAgnostic,
-    workload: BatchJob | ConstantDemand | TracedDemand | Callable[[], Workload] | None = None,
+    workload: BatchJob | ConstantDemand | Metered | TracedDemand | Callable[[], Workload] | None = None,
     *,
     days: float = 3.0,
     tick_s: float = 900.0,
