@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.adapters.platforms.made import BUSY, STUBBORN, needs, shell, state_folder
@@ -50,6 +52,18 @@ class TestSimulated(PlatformContract):
 
     def impossible(self) -> Command:
         return Command(["busy"], environment={"ECOVISOR_SIMULATED_CORES": "many"})
+
+
+def _of_the_page() -> Any:
+    """What the page on platforms shows: its code, run."""
+    page = (Path(__file__).parents[2] / "docs" / "platforms.md").read_text("utf-8")
+    scope: dict[str, Any] = {}
+    exec(compile("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), "docs/platforms.md", "exec"), scope)
+    return scope["TestMine"]
+
+
+class TestTheOneOfThePage(_of_the_page()):  # type: ignore[misc]
+    pass
 
 
 class _Processes(PlatformContract):

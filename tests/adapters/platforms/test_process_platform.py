@@ -240,10 +240,6 @@ def test_a_program_behind_a_closed_folder_is_refused_with_the_folder(state: Path
         async with opened(state) as made:
             with pytest.raises(Refused, match=r"Permission denied for user \d+: /\S+ is closed to other users \(mode 700\)"):
                 await start(made, Command([str(closed / "program")]))
-            assert made.closed_to_apps(str(closed / "program")) in {str(folder) for folder in (closed, *closed.parents)}
-            assert made.closed_to_apps("/bin/sh") == ""
-            assert made.closed_to_apps("/no/such/program") == ""
-        assert ProcessPlatform(state, mechanism="duty-cycle", uids=None).closed_to_apps(str(closed / "program")) == ""
 
     asyncio.run(scene())
 
@@ -490,6 +486,27 @@ def test_records_of_before_a_reboot_have_ended(state: Path) -> None:
     async def scene() -> None:
         async with opened(state) as made:
             assert {one.state for one in await made.status()} == {ContainerState.EXITED}
+
+    asyncio.run(scene())
+
+
+def test_records_of_other_versions_and_damaged_ones(state: Path) -> None:
+    killed_server(state, "duty-cycle", BUSY_SCRIPT, BUSY_SCRIPT, "sleep 1000")
+    os.kill(keeper_pid(state), signal.SIGKILL)
+    newer = folders.locate(state, "web", "0").record
+    newer.write_text(json.dumps({**json.loads(newer.read_text()), "invented_later": 1}))
+    folders.locate(state, "web", "1").record.write_text("{")
+    strange = folders.locate(state, "web", "2").record
+    strange.write_text(json.dumps({**json.loads(strange.read_text()), "started": None}))
+    (state / "apps" / "stray").write_text("x")
+    (state / "apps" / "web" / "stray").write_text("x")
+
+    async def scene() -> None:
+        async with opened(state) as made:
+            assert {one.id: one.state for one in await made.status()} == {"0": ContainerState.RUNNING}
+            await made.stop("web", "0", grace_s=0.0)
+            assert [line for line in belonging(state).values() if "keeper" not in line] == [], "what no record knows was ended"
+        (state / "apps" / "web" / "stray").unlink()
 
     asyncio.run(scene())
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -62,12 +64,18 @@ class Care:
         for folder in list(folders.each(self._root)):
             record = read_record(folder)
             if record is None:
+                cgroups.signal_all(
+                    [pid for pid in processes.all_pids() if processes.mark_of(pid) == str(folder.path)], signal.SIGKILL
+                )
                 folders.discard(self._root, folder)
                 continue
             container = Container(record, folder, None, None)
             self.containers[container.key] = container
             if not record.ended:
-                self._adopt(container)
+                try:
+                    self._adopt(container)
+                except Exception:  # one container's trouble must not keep us from the others
+                    traceback.print_exc(file=sys.stderr)
         tree = Tree()
         known = {path for container in self.containers.values() for path in container.record.groups.values()}
         for parent in dict.fromkeys(parents.values()):
@@ -119,17 +127,19 @@ class Care:
 
     def look_around(self) -> None:
         """See to what nothing tells us of, again and again."""
+        present = list(self.containers.values())
+        unsure = [one for one in present if not one.record.ended and (one.first_ended or one.watch is None)]
+        driven = [one for one in present if isinstance(one.group, Session)]
+        self._loop.after(_LOOK_S if unsure or driven else _SELDOM_S, self.look_around)  # first: what follows may fail
         self.reap()
-        often = False
-        for container in list(self.containers.values()):
-            if not container.record.ended and (container.first_ended or container.watch is None):
-                self.look(container)
-                often = True
-            often = often or isinstance(container.group, Session)
-        if self._newest != (newest := processes.newest_pid()):
+        for container in unsure:
+            self.look(container)
+        for container in driven:
+            if container.driver is None:  # without a limit, or its last step failed
+                self.drive(container)
+        if driven and self._newest != (newest := processes.newest_pid()):
             self._newest = newest
             self._find_orphans()
-        self._loop.after(_LOOK_S if often else _SELDOM_S, self.look_around)
 
     def reap(self) -> None:
         """Hear of all our children that have ended: first processes, and those that lost their parent."""

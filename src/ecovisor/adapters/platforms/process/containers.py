@@ -8,7 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ecovisor.adapters.platforms.process import folders, processes
@@ -56,9 +56,12 @@ class Record:
 
 
 def read_record(folder: Folder) -> Record | None:
-    """None if there is none that can be used: then nothing of the container was ever started."""
+    """None if there is none that can be used; what a newer version added to it is passed over."""
     try:
-        return Record(**json.loads(folder.record.read_text("utf-8")))
+        found = json.loads(folder.record.read_text("utf-8"))
+        record = Record(**{field.name: found[field.name] for field in fields(Record) if field.name in found})
+        numbers = (record.pid, record.started, record.started_wall_s, record.cpu_s, record.limit_cores or 0.0)
+        return record if all(isinstance(number, int | float) for number in numbers) else None
     except (OSError, ValueError, TypeError):
         return None
 

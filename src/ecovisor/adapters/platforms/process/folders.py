@@ -104,8 +104,8 @@ def _fresh_name() -> str:
 
 def each(root: Path) -> Iterator[Folder]:
     """The folders of all containers."""
-    for app in sorted((root / "apps").iterdir()):
-        for path in sorted(app.iterdir()):
+    for path in sorted((root / "apps").glob("*/*")):
+        if path.is_dir():
             yield Folder(path)
 
 

@@ -16,7 +16,6 @@ from ecovisor.adapters.platforms.process.keeper import Config
 from ecovisor.adapters.platforms.process.keeper_client import KeeperClient
 from ecovisor.adapters.platforms.process.output import tail
 from ecovisor.adapters.platforms.process.protocol import Message, cores_in, cores_out
-from ecovisor.adapters.platforms.process.spawn import closed_folder
 from ecovisor.adapters.platforms.process.survey import MECHANISMS, Survey, survey
 from ecovisor.adapters.platforms.process.users import DEFAULT_UIDS, Users, why_not_separate
 from ecovisor.model.errors import Refused, SettingRefused, StoreError, Unavailable
@@ -161,16 +160,6 @@ class ProcessPlatform:
             Refused: no number is left.
         """
         return None if self._users is None else self._users.of(app)
-
-    def closed_to_apps(self, program: str) -> str:
-        """The folder that keeps apps' users from a program, by its whole path; empty if none does, or if they are no users of their own.
-
-        For choosing a program that they can run before one is refused: a Python in root's home is none.
-        """
-        self._look()
-        if self._shared or self._uids is None:
-            return ""
-        return str(closed_folder(program, self._uids[0], self._uids[0]) or "")
 
     # -- containers
 

@@ -200,24 +200,16 @@ def obstacle(path: str, uid: int | None, gid: int | None) -> str:
     """Who may not use a file, and which folder on the way keeps them from it, as an addition to a sentence; empty for ourselves."""
     if uid is None:
         return ""
-    closed = closed_folder(path, uid, gid)
-    if closed is None:
-        return f" for user {uid}"
-    return (
-        f" for user {uid}: {closed} is closed to other users (mode {closed.stat().st_mode & 0o777:o}); "
-        "use a copy that every user can reach, or do without separate users"
-    )
-
-
-def closed_folder(path: str, uid: int, gid: int | None) -> Path | None:
-    """The first folder on the way to a file, links followed, that a user cannot pass through; None if there is none."""
     try:
         whole = Path(path).resolve(strict=True)
     except OSError:
-        return None
+        return ""
     for folder in reversed(whole.parents):
         seen = folder.stat()
         bit = 0o100 if seen.st_uid == uid else 0o010 if seen.st_gid == gid else 0o001
         if not seen.st_mode & bit:
-            return folder
-    return None
+            return (
+                f" for user {uid}: {folder} is closed to other users (mode {seen.st_mode & 0o777:o}); "
+                "use a copy that every user can reach, or do without separate users"
+            )
+    return f" for user {uid}"
