@@ -19,8 +19,6 @@ TEMPLATE = Path(__file__).with_name("template.toml")
 TEMPLATE_LIVE = Path(__file__).with_name("template_live")
 #: The files of a live site, in the order in which one reads them.
 LIVE_FILES = ("site.toml", "work.py", "policy.py", "carbon.csv")
-POLICY = "policy.py:CleanHours"
-SOCKET = Path("state/sockets/mine.sock")
 
 
 def init(
@@ -71,7 +69,7 @@ def _init_live(folder: Path) -> None:
     print("next:" if not where else f"next, in {folder}:")
     print("  ecovisor check site.toml")
     print("  ecovisor serve --config site.toml")
-    print(f"  ecovisor run-policy {POLICY} --unix {SOCKET}   (in another terminal)")
+    print("  ecovisor run-policy policy.py --app mine   (in another terminal)")
 
 
 def _machine(closed: Path | None) -> Mapping[str, str]:
