@@ -7,6 +7,7 @@ import msgspec
 from ecovisor import wire
 from ecovisor.adapters.stores.ledger import Ledger
 from ecovisor.engine.specification import AppSpec
+from ecovisor.live.ecovisor import kept_shares
 from ecovisor.model.errors import Refused
 from ecovisor.presets import AppShares
 from ecovisor.settings import App, Policy, Scenario, Serving, Workload
@@ -22,9 +23,8 @@ def with_registered(scenario: Scenario, ledger: Ledger) -> Scenario:
             apps.pop(name, None)
         elif name not in apps:
             apps[name] = _app_of(request)
-    for name, value in ledger.registry.items("shares"):
+    for name, shares in kept_shares(ledger.registry).items():
         if name in apps:
-            shares = msgspec.json.decode(value, type=wire.Shares)
             apps[name] = msgspec.structs.replace(
                 apps[name],
                 share=None,

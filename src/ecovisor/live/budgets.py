@@ -37,6 +37,13 @@ class BudgetWatch:
         self._tell = tell
         self._spent: dict[str, float] = {}
 
+    def resume(self, energies: Iterable[VirtualEnergySystem]) -> None:
+        """What is spent already was told by another process."""
+        for energy in energies:
+            budget = energy.budget
+            if budget is not None and budget.budget_g > 0.0:
+                self._spent[energy.name] = 1.0 - budget.remaining_g(energy.get_app_carbon()) / budget.budget_g
+
     def observe(self, energies: Iterable[VirtualEnergySystem]) -> None:
         """Look at all apps' budgets after a tick."""
         for energy in energies:

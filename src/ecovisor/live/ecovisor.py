@@ -16,18 +16,28 @@ from ecovisor import wire
 from ecovisor.api.backend import Changed, Published, Registry
 from ecovisor.engine import checkpoint
 from ecovisor.engine.multiplexing import remaining_shares
+from ecovisor.engine.saved_settings import AppSettings
 from ecovisor.engine.specification import SITE_APP, AppSpec
 from ecovisor.engine.virtual_energy_system import VirtualEnergySystem
 from ecovisor.live.settings import LiveApp, LiveSettings
 from ecovisor.live.signals import forecast_answer
 from ecovisor.live.ticking import Ticker
-from ecovisor.model.errors import Refused, UnknownApp
+from ecovisor.model.errors import Refused, StoreError, UnknownApp
 from ecovisor.ports import VirtualEnergy
 from ecovisor.ports.live import Clock
 from ecovisor.presets import AppShares
 from ecovisor.workloads.models import Metered
 
 T = TypeVar("T")
+
+#: Kind and key of the registry's record of shares that were set at run time.
+SHARES, ALL_APPS = "shares", "_all"
+
+
+def kept_shares(registry: Registry) -> dict[str, wire.Shares]:
+    """Shares that were set at run time, by app. Slow. Raises `StoreError`."""
+    kept = registry.get(SHARES, ALL_APPS)
+    return {} if kept is None else msgspec.json.decode(kept, type=dict[str, wire.Shares])
 
 
 @runtime_checkable
@@ -64,7 +74,7 @@ class Ecovisor:
         self._ticker = ticker
         self._specification = specification
         self._doors = doors
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._arranging = asyncio.Lock()
         self._answered: dict[str, int] = {}
 
     # -- life
@@ -168,19 +178,27 @@ class Ecovisor:
     async def change(self, app: str, change: Callable[[VirtualEnergy], T]) -> Changed[T]:
         """See `Backend`."""
         energy = self.energy(app)
-        async with self._locks.setdefault(app, asyncio.Lock()):
+        async with self._ticker.changing(app):
             async with self._ticker.engine:
-                value, effective = self._change(app, energy, change)
+                before = energy.saved_settings()
+                value, effective = self._change(app, energy, change, before)
                 saved = checkpoint.settings_of(energy)
-            await asyncio.to_thread(self._ticker.ledger.registry.put, "settings", app, saved)
+            try:
+                await asyncio.to_thread(self._ticker.ledger.registry.put, "settings", app, saved)
+            except StoreError:  # what could not be kept was not done
+                async with self._ticker.engine:
+                    energy.restore_settings(msgspec.structs.replace(before, tick=self._ticker.tick))
+                self._ticker.snapshots.changed(app)
+                raise
             await self._enforce_now(app, energy)
             self._ticker.snapshots.changed(app)
             return Changed(value, effective)
 
-    def _change(self, app: str, energy: VirtualEnergySystem, change: Callable[[VirtualEnergy], T]) -> tuple[T, int]:
+    def _change(
+        self, app: str, energy: VirtualEnergySystem, change: Callable[[VirtualEnergy], T], before: AppSettings
+    ) -> tuple[T, int]:
         number = self._ticker.numbers()[app]
         late = not self._ticker.window_open
-        before = energy.saved_settings()
         in_force = self._ticker.deferred.values(self._ticker.site, number)
         try:
             value = change(energy)
@@ -235,6 +253,10 @@ class Ecovisor:
 
     async def add_app(self, request: wire.AddApp) -> int:
         """See `Backend`."""
+        async with self._arranging:
+            return await self._add_app(request)
+
+    async def _add_app(self, request: wire.AddApp) -> int:
         if request.name in self._ticker.apps or request.name == SITE_APP:
             raise Refused(f"app {request.name!r} exists already; choose another name, or remove that one first")
         spec = self._specification(request)
@@ -242,6 +264,7 @@ class Ecovisor:
         if self._doors is not None:
             await self._doors.open(request.name)
         try:
+            await asyncio.to_thread(self._forget_settings, request.name)  # of one that had the name before
             await asyncio.to_thread(self._ticker.ledger.registry.put, "apps", request.name, msgspec.json.encode(request))
         except BaseException:
             if self._doors is not None:
@@ -259,11 +282,16 @@ class Ecovisor:
 
     async def remove_app(self, app: str) -> int:
         """See `Backend`."""
+        async with self._arranging:
+            return await self._remove_app(app)
+
+    async def _remove_app(self, app: str) -> int:
         self.energy(app)
         if app == SITE_APP or app not in self._ticker.apps:
             raise Refused(f"app {app!r} cannot be removed")
-        await asyncio.to_thread(self._ticker.ledger.registry.put, "apps", app, b"null")
-        await asyncio.to_thread(self._ticker.ledger.registry.delete, "settings", app)
+        async with self._ticker.changing(app):
+            await asyncio.to_thread(self._ticker.ledger.registry.put, "apps", app, b"null")
+            await asyncio.to_thread(self._forget_settings, app)
         del self._ticker.apps[app]
         if self._doors is not None:
             await self._doors.close(app)
@@ -273,17 +301,34 @@ class Ecovisor:
 
     async def set_shares(self, shares: Mapping[str, wire.Shares]) -> int:
         """See `Backend`."""
+        async with self._arranging:
+            return await self._set_shares(shares)
+
+    async def _set_shares(self, shares: Mapping[str, wire.Shares]) -> int:
         for name in shares:
             if name not in self._ticker.apps:
                 raise UnknownApp(f"app {name!r} does not exist")
         new = {name: AppShares(one.grid, one.solar, one.battery_energy, one.battery_power) for name, one in shares.items()}
         remaining_shares([(new.get(name, app.shares), 1) for name, app in self._ticker.apps.items()])
-        for name, one in shares.items():
-            await asyncio.to_thread(self._ticker.ledger.registry.put, "shares", name, msgspec.json.encode(one))
+        kept = await asyncio.to_thread(self._kept_shares)
+        encoded = msgspec.json.encode(kept | dict(shares))
+        await asyncio.to_thread(self._ticker.ledger.registry.put, SHARES, ALL_APPS, encoded)  # all of them or none
         for name, share in new.items():
             self._ticker.apps[name] = replace(self._ticker.apps[name], shares=share)
         self._ticker.boundary.append(lambda: self._ticker.site.set_shares(new))
         return self._ticker.tick + 1
+
+    def _kept_shares(self) -> dict[str, wire.Shares]:
+        """Those that were set at run time; slow."""
+        return kept_shares(self._ticker.ledger.registry)
+
+    def _forget_settings(self, app: str) -> None:
+        """What an app set, and the shares that it was given at run time; slow."""
+        registry = self._ticker.ledger.registry
+        registry.delete("settings", app)
+        kept = self._kept_shares()
+        if kept.pop(app, None) is not None:
+            registry.put(SHARES, ALL_APPS, msgspec.json.encode(kept))
 
     def shares(self) -> Mapping[str, wire.Shares]:
         """See `Backend`."""
@@ -322,7 +367,7 @@ class Ecovisor:
         reasons = []
         if self._ticker.snapshots.tick < 0:
             reasons.append("the first tick has not begun")
-        if self._ticker.recording.full:
+        if self._ticker.recording.full or self._ticker.halted:
             reasons.append(f"{self._ticker.recording.waiting} ticks wait for the ledger: {self._ticker.recording.failure}")
         return reasons
 

@@ -7,13 +7,13 @@ app. It owns no numbers of energy: limits come from `library.grants`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ecovisor.engine.containers import WantedContainer
 from ecovisor.engine.virtual_energy_system import VirtualEnergySystem
 from ecovisor.library.grants import Demander, cores_limit, split_cap_w
-from ecovisor.model.errors import EcovisorError, Refused
+from ecovisor.model.errors import EcovisorError, Refused, Unavailable
 from ecovisor.ports.live import Command, ContainerRequest, ContainerState, ContainerStatus, Platform
 from ecovisor.presets import ServerParameters
 
@@ -54,13 +54,21 @@ class Enforcement:
     environment: Callable[[str], Mapping[str, str]]
     tell: Callable[[str, str, str], None]
     _told: dict[str, dict[str, _Told]] = field(default_factory=dict)
+    _unsure: set[tuple[str, str]] = field(default_factory=set)
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
 
-    def adopt(self, statuses: Mapping[tuple[str, str], ContainerStatus]) -> None:
-        """Containers that run already, from before the process began."""
-        for (app, container), status in statuses.items():
-            told = _Told(status.cores_limit, suspended=status.state is ContainerState.SUSPENDED)
-            self._told.setdefault(app, {})[container] = told
+    def adopt(self, statuses: Iterable[ContainerStatus], energies: Mapping[str, VirtualEnergySystem]) -> None:
+        """Containers from before the process began. The end of one that its app still runs has not been told yet."""
+        for one in statuses:
+            told = _Told(one.cores_limit, suspended=one.state is ContainerState.SUSPENDED)
+            running = one.app in energies and any(own.id == one.id and own.running for own in energies[one.app].containers.wanted())
+            if one.state is ContainerState.EXITED and not running:
+                told.exited, told.exit_code = True, one.exit_code
+            self._told.setdefault(one.app, {})[one.id] = told
+
+    def apps(self) -> list[str]:
+        """Apps of which there are containers."""
+        return list(self._told)
 
     def cores_of(self, app: str, container: str) -> float | None:
         """Cores that a container stands on; None where it is not known."""
@@ -80,11 +88,15 @@ class Enforcement:
 
     def observe(
         self, energies: Mapping[str, VirtualEnergySystem], statuses: Mapping[tuple[str, str], ContainerStatus]
-    ) -> list[str]:
-        """Notice containers that have exited: their app no longer runs them. Returns apps all of whose containers ended well."""
+    ) -> dict[str, bool]:
+        """Notice containers that have exited: their app no longer runs them.
+
+        Returns:
+            The apps of which some have; True for those all of whose containers ended well.
+        """
         ended: set[str] = set()
-        for app, containers in self._told.items():
-            for container, told in containers.items():
+        for app, containers in list(self._told.items()):  # others may change it meanwhile
+            for container, told in list(containers.items()):
                 status = statuses.get((app, container))
                 if told.exited or told.failure is not None or status is None or status.state is not ContainerState.EXITED:
                     continue
@@ -94,24 +106,32 @@ class Enforcement:
                 code = "unknown" if status.exit_code is None else str(status.exit_code)
                 self.tell(app, "container_exited", f"{container}: exit code {code}")
                 ended.add(app)
-        return [app for app in ended if all(told.exited and told.exit_code == 0 for told in self._told[app].values())]
+        return {app: all(told.exited and told.exit_code == 0 for told in list(self._told[app].values())) for app in ended}
 
-    async def apply(self, app: str, energy: VirtualEnergySystem, limit_w: float) -> None:
-        """Make an app's containers what it wants them to be, together within ``limit_w``. Failures are told, and shown as a state."""
+    async def apply(self, app: str, energy: VirtualEnergySystem, limit_w: float) -> bool:
+        """Make an app's containers what it wants them to be, together within ``limit_w``. Failures are told, and shown as a state.
+
+        Returns:
+            Whether the platform took all of it; if not, ask again.
+        """
+        taken = True
         async with self._locks.setdefault(app, asyncio.Lock()):
             told = self._told.setdefault(app, {})
             wanted = {one.id: one for one in energy.containers.wanted()}
             for container in [one for one in told if one not in wanted]:
-                del told[container]
-                await self._guarded(app, container, self.platform.stop(app, container))
+                if await self._guarded(app, container, self.platform.stop(app, container)):
+                    del told[container]
+                else:
+                    taken = False
             scale = energy.scale_ratio
             containers = list(wanted.values())
             demanders = [Demander(one.cores * scale if one.running else 0.0, one.cap_w) for one in containers]
             caps = split_cap_w(self.server.power_curve_w, self.server.cores, demanders, limit_w)
             for one, demander, cap_w in zip(containers, demanders, caps, strict=True):
-                await self._apply_one(app, energy, one, demander.cores, cap_w)
+                taken = await self._apply_one(app, energy, one, demander.cores, cap_w) and taken
+        return taken
 
-    async def _apply_one(self, app: str, energy: VirtualEnergySystem, one: WantedContainer, cores: float, cap_w: float) -> None:
+    async def _apply_one(self, app: str, energy: VirtualEnergySystem, one: WantedContainer, cores: float, cap_w: float) -> bool:
         told = self._told[app].get(one.id)
         limit = 0.0 if cores <= 0.0 else cores_limit(self.server.power_curve_w, self.server.cores, cores, cap_w)
         idle_w = self.server.power_curve_w[0] * cores / self.server.cores
@@ -119,36 +139,48 @@ class Enforcement:
         limit = max(limit, _LEAST_CORES)
         if told is not None and (told.failure is not None or told.exited):
             if not one.running:
-                return
-            await self._guarded(app, one.id, self.platform.stop(app, one.id))  # the app wants it to run again
+                return True
+            if not await self._guarded(app, one.id, self.platform.stop(app, one.id)):  # the app wants it to run again
+                return False
             told = None
         if told is None:
-            if runs:
-                await self._start(app, energy, one, cores, limit)
-            return
+            return not runs or await self._start(app, energy, one, cores, limit)
         told.cores = cores if runs else told.cores
+        taken = True
         if runs and abs(limit - told.cores_limit) > _SAME_RATIO * limit:
-            await self._guarded(app, one.id, self._limit(app, one.id, told, limit))
+            taken = await self._guarded(app, one.id, self._limit(app, one.id, told, limit))
         if runs == told.suspended:
             change = self.platform.resume if runs else self.platform.suspend
             if await self._guarded(app, one.id, change(app, one.id)):
                 told.suspended = not runs
+            else:
+                taken = False
+        return taken
 
     async def _limit(self, app: str, container: str, told: _Told, limit: float) -> None:
         await self.platform.set_cores_limit(app, container, limit)
         told.cores_limit = limit
 
-    async def _start(self, app: str, energy: VirtualEnergySystem, one: WantedContainer, cores: float, limit: float) -> None:
+    async def _start(self, app: str, energy: VirtualEnergySystem, one: WantedContainer, cores: float, limit: float) -> bool:
         command = self.commands.get(one.command)
+        if (app, one.id) in self._unsure and not await self._guarded(app, one.id, self.platform.stop(app, one.id)):
+            return False
+        self._unsure.discard((app, one.id))
         told = self._told[app][one.id] = _Told(limit, cores=cores)
         try:
             if command is None:
                 raise Refused(f"command {one.command!r} is not among the site's commands")
             await self.platform.start(ContainerRequest(app, one.id, command, limit, self.environment(app)))
+        except Unavailable as error:
+            del self._told[app][one.id]
+            self._unsure.add((app, one.id))  # it may run: what was asked may have been done
+            self.tell(app, "container_trouble", f"{one.id}: {error}")
+            return False
         except EcovisorError as error:
             told.failure = str(error)
             energy.suspend_container(one.id)
             self.tell(app, "container_failed", f"{one.id}: {error}")
+        return True
 
     def failure(self, app: str, container: str) -> str | None:
         """Why a container could not be started."""

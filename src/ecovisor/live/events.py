@@ -23,7 +23,7 @@ _FROM_LEDGER = 1000
 
 @dataclass(frozen=True, slots=True)
 class ToldTick:
-    """The events that a tick began with."""
+    """The events that a tick began with, or those of a gap."""
 
     tick: int
     """The coming one; the one before has been recorded."""
@@ -31,13 +31,15 @@ class ToldTick:
     """Start of the coming tick. [s since the epoch]"""
     wall_s: float
     events: Sequence[Event]
+    first: int = 0
+    """Number of the first: 0, the tick event itself; of a gap the next one, because the same tick is coming as before it."""
 
     def notifications(self, app: str | None, after: tuple[int, int]) -> list[wire.Notification]:
         """As readers see them: of an app, or of all."""
         told = []
-        if (self.tick, 0) > after:
+        if self.first == 0 and (self.tick, 0) > after:
             told.append(self._notification(0, Event(self.end_s, app or "_site", "tick")))
-        for number, event in enumerate(self.events, start=1):
+        for number, event in enumerate(self.events, start=max(self.first, 1)):
             if (self.tick, number) > after and (app in (None, event.app) or event.kind in FOR_ALL):
                 told.append(self._notification(number, event))
         return told
@@ -91,7 +93,7 @@ class EventLog:
         self._tick = -1
 
     def publish(self, told: ToldTick | None, tick: int) -> None:
-        """A tick has been recorded (None: nothing before this process), and the snapshot of the coming one can be read."""
+        """A tick or a gap has been recorded (None: in another process), and the snapshot of the coming tick can be read."""
         if told is not None:
             self._ticks.append(told)
         self._tick = tick
@@ -111,7 +113,7 @@ class EventLog:
             SettingRefused: no id.
         """
         position = parse_id(after)
-        if self._ticks and position >= (self._ticks[0].tick, 0):
+        if self._ticks and position >= (self._ticks[0].tick, max(self._ticks[0].first - 1, 0)):
             told = [one for tick in self._ticks if tick.tick >= position[0] for one in tick.notifications(app, position)]
             return told[:limit]
         return list(await asyncio.to_thread(self._from_ledger, app, after, min(limit, _FROM_LEDGER)))

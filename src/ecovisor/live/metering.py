@@ -46,10 +46,10 @@ class ContainerMeter:
     _read_s: float | None = None
     _node: EnergyCounter | None = None
 
-    def restart(self, statuses: Sequence[ContainerStatus], node: EnergyCounter | None, now_s: float) -> None:
-        """Begin to count here: what was used before is not metered."""
-        self._cpu_s = {(one.app, one.id): one.cpu_s for one in statuses}
-        self._node, self._read_s = node, now_s
+    def restart(self, statuses: Sequence[ContainerStatus] | None, node: EnergyCounter | None, now_s: float) -> None:
+        """Begin to count here, or, where the containers could not be read, with the next reading: what was before is not metered."""
+        self._cpu_s = {(one.app, one.id): one.cpu_s for one in statuses or ()}
+        self._node, self._read_s = node, None if statuses is None else now_s
 
     def read(self, statuses: Sequence[ContainerStatus], node: EnergyCounter | None, now_s: float) -> Metered:
         """What was drawn since the last call.
@@ -69,7 +69,7 @@ class ContainerMeter:
         for one in statuses:
             key = (one.app, one.id)
             counters[key] = one.cpu_s
-            used_s = one.cpu_s - cpu_s.get(key, 0.0)
+            used_s = max(0.0, one.cpu_s - cpu_s.get(key, 0.0))
             idle = one.state is not ContainerState.RUNNING
             if elapsed_s <= 0.0 or (idle and used_s <= 0.0):
                 continue

@@ -50,12 +50,15 @@ class Recording(Generic[B, S]):
     Args:
         ledger: takes them; called in a thread of its own.
         publish: called on the event loop when one is durable.
+        most: ticks that may wait; None: `QUEUE_TICKS`.
     """
 
-    def __init__(self, ledger: Commits[B], publish: Callable[[Settled[B, S]], None]) -> None:
+    def __init__(self, ledger: Commits[B], publish: Callable[[Settled[B, S]], None], most: int | None = None) -> None:
         self._ledger = ledger
         self._publish = publish
+        self._most = QUEUE_TICKS if most is None else most
         self._queue: asyncio.Queue[Settled[B, S] | None] = asyncio.Queue()
+        self._unrecorded = 0
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._task: asyncio.Task[None] | None = None
         self.failure: str | None = None
@@ -67,17 +70,18 @@ class Recording(Generic[B, S]):
 
     def add(self, settled: Settled[B, S]) -> None:
         """Record a tick after those before it."""
+        self._unrecorded += 1
         self._queue.put_nowait(settled)
 
     @property
     def waiting(self) -> int:
         """Ticks that are settled and not durable."""
-        return self._queue.qsize()
+        return self._unrecorded
 
     @property
     def full(self) -> bool:
         """No more ticks should be settled."""
-        return self.waiting >= QUEUE_TICKS
+        return self.waiting >= self._most
 
     async def drain(self) -> None:
         """Wait until all ticks added so far are durable."""
@@ -96,6 +100,7 @@ class Recording(Generic[B, S]):
     async def _run(self) -> None:
         while (settled := await self._queue.get()) is not None:
             await self._commit(settled.batch)
+            self._unrecorded -= 1
             self._publish(settled)
             self._queue.task_done()
         self._queue.task_done()
@@ -105,14 +110,15 @@ class Recording(Generic[B, S]):
         while True:
             try:
                 await asyncio.get_running_loop().run_in_executor(self._writer, self._ledger.commit, batch)
-            except StoreError as error:
+            except Exception as error:
                 if self.failure is None:
-                    log.error("the ledger does not take the tick, trying again: %s", error)
+                    unexpected = None if isinstance(error, StoreError) else error
+                    log.error("the ledger does not take the tick, trying again: %s", error, exc_info=unexpected)
                 self.failure = str(error)
                 await asyncio.sleep(wait_s)
                 wait_s = min(2.0 * wait_s, _LONGEST_WAIT_S)
             else:
                 if self.failure is not None:
-                    log.warning("the ledger works again; %d ticks wait", self.waiting)
+                    log.warning("the ledger works again; %d ticks wait", self.waiting - 1)
                 self.failure = None
                 return

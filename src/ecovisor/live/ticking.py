@@ -10,13 +10,13 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
-
-import msgspec
 
 from ecovisor import wire
 from ecovisor.adapters.stores.ledger import Batch, Ledger
+from ecovisor.adapters.stores.ledger.notifications import parse_id
 from ecovisor.engine import checkpoint
 from ecovisor.engine.loop import Loop
 from ecovisor.engine.site import Site
@@ -28,8 +28,10 @@ from ecovisor.live.enforcement import Enforcement
 from ecovisor.live.events import EventLog, Tap, ToldTick
 from ecovisor.live.grants import expected_battery_w, limit_w
 from ecovisor.live.metering import ContainerMeter, Metered
+from ecovisor.live.noticing import SourceWatch, WallWatch
 from ecovisor.live.plant_account import PlantAccount
 from ecovisor.live.plant_control import VirtualTotals, set_point
+from ecovisor.live.plant_link import PlantLink
 from ecovisor.live.recording import Recording, Settled
 from ecovisor.live.sensing import Sensed, Sensors
 from ecovisor.live.settings import LiveApp, LiveSettings
@@ -108,6 +110,8 @@ class Ticker:
         self.all_answered = asyncio.Event()
         self.sun_ratio = 1.0
         self.late_ticks = self.gaps = 0
+        self.halted = False
+        """Nothing is settled until the ledger has taken what waits."""
         self.enforcement = Enforcement(platform, site.physical.server, settings.commands, environment, self.tell)
         self.snapshots = Snapshots(site, self._container_facts, self._budget_state, lambda: self.effective_tick)
         self.events = EventLog(ledger.events)
@@ -116,6 +120,8 @@ class Ticker:
         self._tap, self._loop, self._signals, self._node_meter = tap, loop, signals, node_meter
         self._failed_policies = failed_policies
         self._tick_wall_s = settings.tick_s / clock.compression
+        self._deadline_s = max(0.2, min(self._tick_wall_s / 4.0, 1.0))
+        self._plant_link = PlantLink(plant, self._deadline_s)
         self._window_s = min(self._tick_wall_s / 10.0, WINDOW_S)
         self._meter = ContainerMeter(site.physical.server, self.enforcement.cores_of)
         self._metered = Metered({}, None, Quality.MODELLED)
@@ -124,6 +130,10 @@ class Ticker:
         self._known = Known.nothing()
         self._last_dt_s = settings.tick_s
         self._budgets = BudgetWatch(self.tell)
+        self._source_watch, self._wall_watch = SourceWatch(self.tell), WallWatch(clock, self.tell)
+        self._told = (-1, 0)
+        self._changing: dict[str, asyncio.Lock] = {}
+        self._saving: set[asyncio.Task[None]] = set()
         self._applied: dict[str, tuple[float, int, float]] = {}
         site.now.enforcing = settings.enforce_budgets
 
@@ -143,13 +153,16 @@ class Ticker:
             self.plant,
             self._node_meter,
             self.clock,
-            deadline_s=max(0.2, min(self._tick_wall_s / 4.0, 1.0)),
+            deadline_s=self._deadline_s,
             max_age_s=self.settings.max_age_s,
         )
         self.recording.start()
-        sensed = await self._sensors.sense(retry=True)
-        self.enforcement.adopt({(one.app, one.id): one for one in sensed.statuses or ()})
         await self._begin()
+        energies = {name: self.site.handle(index) for index, name in self.real_apps()}
+        self.enforcement.adopt(await self.platform.status(), energies)
+        for name in self.enforcement.apps():
+            if name not in energies:  # the process ended before it could stop them
+                await self.enforcement.forget(name)
         await self._open_tick(None, None)
 
     async def run(self) -> None:
@@ -175,9 +188,11 @@ class Ticker:
         """Let go of everything; what was settled is recorded first, and the battery rests."""
         self.stop()
         await self.recording.stop(_STOP_S)
-        await self.platform.close(stop_containers=stop_containers)
-        with contextlib.suppress(EcovisorError):
-            await self.plant.command(self._resting())
+        try:
+            await self.platform.close(stop_containers=stop_containers)
+        except EcovisorError as error:
+            log.error("containers may go on: %s", error)
+        await self._tell_plant(self._resting())
         await self.plant.close()
         await self._signals.close()
 
@@ -211,19 +226,21 @@ class Ticker:
             clock: Any = self.clock
             clock.advance(site_s)
             return not self._stopping.is_set()
-        sleep = asyncio.ensure_future(self.clock.sleep_until(site_s))
-        stop = asyncio.ensure_future(self._stopping.wait())
+        return await self._or_stop(self.clock.sleep_until(site_s))
+
+    async def _or_stop(self, *waiting: Coroutine[Any, Any, object]) -> bool:
+        """Wait until one of them is over; False if the site is being stopped."""
+        tasks = [asyncio.ensure_future(one) for one in (*waiting, self._stopping.wait())]
         try:
-            await asyncio.wait((sleep, stop), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (sleep, stop):
+            for task in tasks:
                 task.cancel()
         return not self._stopping.is_set()
 
     async def _wait_for_window(self) -> None:
         if self.settings.lockstep:
-            await self.recording.drain()
-            if any(app.remote for app in self.apps.values()):
+            if await self._or_stop(self.recording.drain()) and any(app.remote for app in self.apps.values()):
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.all_answered.wait(), LOCKSTEP_WAIT_S)
         else:
@@ -239,24 +256,30 @@ class Ticker:
             start_s = self._next_boundary_s(site.start_s)
             await self._wait_until(start_s)
             site.restart(start_s)
-            self._restart_meters(await self._sense())
+            self._restart_meters(await self._sense_settled(0.0))
             return
         saved = checkpoint.restore(site, last.checkpoint)
         for name, settings in await asyncio.to_thread(self.ledger.registry.items, "settings"):
             if name in site.app_names:
                 checkpoint.restore_settings(site.app(name), settings)
         log.info("going on at tick %d after %s", self.tick, iso_utc(saved.end_s))
-        before = msgspec.json.decode(last.plant, type=PlantReading) if last.plant else None
-        end_s = self._next_boundary_s(saved.end_s)
+        self.account.resume(last.plant)
+        self._budgets.resume(site.handles.values())
+        begin_s = self._begin_of(self.tick)
+        end_s = self._next_boundary_s(begin_s)
         await self._wait_until(end_s)
-        sensed = await self._sense()
-        if end_s > saved.end_s:
-            await self._record_gap(saved.end_s, end_s, before, sensed)
-        self._restart_meters(sensed)
+        sensed = await self._sense_settled(0.0)
+        if end_s > begin_s:
+            batch, _ = self._gap(begin_s, end_s - begin_s, sensed)
+            await asyncio.to_thread(self.ledger.commit, batch)
+        else:
+            self._restart_meters(sensed)
+        told = await asyncio.to_thread(self.ledger.events, None, f"{self.tick}.0", 1_000_000)
+        self._told = parse_id(told[-1].id) if told else (-1, 0)
 
     def _restart_meters(self, sensed: Sensed) -> None:
-        self._meter.restart(sensed.statuses or (), sensed.node, sensed.statuses_s)
-        self.account.restart(sensed.plant)
+        self._meter.restart(sensed.statuses, sensed.node, sensed.statuses_s)
+        self.account.restart(sensed.plant, self._totals())
 
     # -- the tick
 
@@ -277,15 +300,39 @@ class Ticker:
             except PolicyError as error:  # a plug-in workload; the tick is settled without it
                 self.tell(SITE_APP, "workload_error", str(error))
             await self._hold_against_plant(sensed, dt_s)
-            await asyncio.to_thread(self._look_around, sensed, dt_s)
+            unsaved = await asyncio.to_thread(self._look_around, sensed, dt_s)
             self._cross_boundary()
             batch, told = await asyncio.to_thread(self._seal, began_s, dt_s, late_s)
+        for name in unsaved:
+            self._saving.add(task := asyncio.create_task(self._keep_settings(name)))
+            task.add_done_callback(self._saving.discard)
         await self._open_tick(told, batch)
+
+    async def _keep_settings(self, app: str) -> None:
+        """A container of the app has ended: after a restart that is not to be told again."""
+        try:
+            async with self.changing(app):
+                async with self.engine:
+                    if app not in self.site.app_names:
+                        return
+                    saved = checkpoint.settings_of(self.site.app(app))
+                await asyncio.to_thread(self.ledger.registry.put, "settings", app, saved)
+        except EcovisorError as error:
+            log.warning("%s", error)
+
+    def changing(self, app: str) -> asyncio.Lock:
+        """Whoever changes an app's settings holds it until they are on the disk."""
+        return self._changing.setdefault(app, asyncio.Lock())
 
     async def _sense(self) -> Sensed:
         if self._sensors is None:
             raise AssertionError("open() comes first")
         return await self._sensors.sense()
+
+    async def _sense_settled(self, assumed_wh: float) -> Sensed:
+        """At the end of a gap: the meters with all load in them, whatever that takes."""
+        sensed = await self._sense()
+        return replace(sensed, plant=await self._plant_link.settled(assumed_wh))
 
     def _attribute(self, sensed: Sensed) -> None:
         """Container power from counters; where they cannot be read, what it was in the last tick."""
@@ -314,14 +361,22 @@ class Ticker:
             if longer:
                 site.shorten(dt_s)
             self.deferred.take_over(site, numbers, asked)
-        if self.settings.has_battery:
-            capacity_wh = site.usable_wh + self.settings.below_line_wh
-            loss_ratio = site.memory.get("loss_ratio") * dt_s / self.settings.tick_s
-            change_wh = self.account.level_change_wh(
-                sensed.plant, self.settings.efficiencies, loss_ratio, _LEVEL_NOISE_RATIO * capacity_wh
+        self._follow_level(sensed.plant)
+
+    def _follow_level(self, reading: PlantReading | None) -> None:
+        """The batteries follow the measured level where its own meters do not explain it, or have started anew."""
+        anew = self.account.began_anew(reading)
+        battery = self.site.physical.battery
+        loss = 0.0 if battery is None else battery.self_discharge_per_hour
+        tolerated_wh = _LEVEL_NOISE_RATIO * (self.site.usable_wh + self.settings.below_line_wh)
+        change_wh = self.account.level_change_wh(reading, self.settings.efficiencies, loss, tolerated_wh)
+        if anew and reading is not None:
+            self.tell(
+                SITE_APP, "plant_restarted", "its meters have started anew; what they counted since the last reading is not known"
             )
-            if change_wh != 0.0:
-                site.adjust_battery(math.fsum(site.levels_wh()) + change_wh)
+            change_wh = max(0.0, reading.level_wh - self.settings.below_line_wh) - math.fsum(self.site.levels_wh())
+        if self.settings.has_battery and change_wh != 0.0:
+            self.site.adjust_battery(math.fsum(self.site.levels_wh()) + change_wh)
 
     def _tell_engine(self, solar_w: float) -> None:
         known = self._known
@@ -334,28 +389,30 @@ class Ticker:
 
     async def _hold_against_plant(self, sensed: Sensed, dt_s: float) -> None:
         """Tell an emulated plant what was drawn, and hold its meters against the sum of all flows."""
-        reading, plant = sensed.plant, self.plant
-        draw = getattr(plant, "draw", None)
-        if draw is not None:
-            try:
-                reading = await draw(self.site.memory.get("node_power_w") * dt_s / 3600.0)
-            except EcovisorError as error:
-                log.warning("plant: %s", error)
-                reading = None
+        energy_wh = self.site.memory.get("node_power_w") * dt_s / 3600.0
+        reading = await self._plant_link.tell_load(energy_wh, reachable=sensed.plant is not None)
         if reading is not None:
-            self.account.compare(reading, sensed.plant, self._totals())
+            self.account.compare(reading, self._totals())
+        elif sensed.plant is not None and not self._plant_link.emulated:
+            self.account.accept(sensed.plant, self._totals())
 
-    def _look_around(self, sensed: Sensed, dt_s: float) -> None:
-        """What happened besides flows: a late tick, budgets, containers that ended."""
+    def _look_around(self, sensed: Sensed, dt_s: float) -> list[str]:
+        """What happened besides flows: a late tick, budgets, containers that ended. Returns apps that stand otherwise than they set."""
         self._last_dt_s = dt_s
         if dt_s > self.settings.tick_s:
             self.late_ticks += 1
             self.tell(SITE_APP, "late", f"the tick took {dt_s:g} s instead of {self.settings.tick_s:g} s")
+        self._wall_watch.observe()
+        self._source_watch.observe([*(self._sensors.states() if self._sensors is not None else ()), *self._known.sources])
         self._budgets.observe(self.site.handles.values())
         if sensed.statuses is not None:
             energies = {name: self.site.handle(index) for index, name in self.real_apps()}
-            for name in self.enforcement.observe(energies, {(one.app, one.id): one for one in sensed.statuses}):
-                self.tell(name, "completed", "all containers ended with exit code 0")
+            ended = self.enforcement.observe(energies, {(one.app, one.id): one for one in sensed.statuses})
+            for name, well in ended.items():
+                if well:
+                    self.tell(name, "completed", "all containers ended with exit code 0")
+            return list(ended)
+        return []
 
     def _cross_boundary(self) -> None:
         """Apps join and leave, shares change."""
@@ -372,10 +429,11 @@ class Ticker:
         self.site.recorder.flush()
         late = dt_s > self.settings.tick_s
         batch = self._sealed(self.tick - 1, began_s, dt_s, "late" if late else "tick", late_s if late else 0.0)
-        return batch, ToldTick(self.tick, self._begin_of(self.tick), self.clock.wall_s(), self._tap.take())
+        events = self._tap.take()
+        self._told = (self.tick, len(events))
+        return batch, ToldTick(self.tick, self._begin_of(self.tick), self.clock.wall_s(), events)
 
     def _sealed(self, tick: int | None, began_s: float, dt_s: float, kind: str, late_s: float) -> Batch:
-        reading = self.account.reading
         return self.ledger.seal(
             tick=tick,
             start_s=began_s,
@@ -384,7 +442,7 @@ class Ticker:
             kind=kind,
             late_s=late_s,
             checkpoint=checkpoint.save(self.site),
-            plant=b"" if reading is None else msgspec.json.encode(reading),
+            plant=self.account.standing(),
             price_per_kwh=self._known.price_per_kwh,
         )
 
@@ -419,7 +477,8 @@ class Ticker:
         async with self.engine:
             limits = await asyncio.to_thread(self._new_limits)
         for name, energy, limit in limits:
-            await self.enforcement.apply(name, energy, limit)
+            if not await self.enforcement.apply(name, energy, limit):
+                self._applied.pop(name, None)  # once more in the next tick
             await asyncio.sleep(0)  # others may have questions meanwhile
         await self._command_plant()
 
@@ -442,7 +501,7 @@ class Ticker:
 
     async def _command_plant(self) -> None:
         settings, reading, site = self.settings, self.account.reading, self.site
-        if not settings.has_battery or reading is None or not self._plant_known:
+        if not settings.has_battery or reading is None or self._sensors is None or not self._sensors.plant.fresh:
             return
         wanted = self._resting()
         if not self.recording.full:
@@ -460,8 +519,11 @@ class Ticker:
                 settings.efficiencies.discharge,
                 settings.export_limit_w,
             )
-        with contextlib.suppress(EcovisorError):  # the plant's source tells of it
-            await self.plant.command(wanted)
+        await self._tell_plant(wanted)
+
+    async def _tell_plant(self, wanted: SetPoint) -> None:
+        with contextlib.suppress(EcovisorError, TimeoutError):  # the plant's source tells of it
+            await asyncio.wait_for(self.plant.command(wanted), self._deadline_s)
 
     def _resting(self) -> SetPoint:
         return SetPoint(0.0, 0.0, self.settings.export_limit_w)
@@ -472,34 +534,51 @@ class Ticker:
         """Nobody can settle now, or it is far too late: time passes unmetered, until the next boundary that can be met."""
         begin_s = self._begin_of(self.tick)
         if self.recording.full:
-            await self._command_plant()
-            await self.recording.drain()
+            if not await self._wait_for_store():
+                return
             dt_s = self._next_boundary_s(begin_s) - begin_s
-            await self._wait_until(begin_s + dt_s)
-        sensed = await self._sense()
+            if not await self._wait_until(begin_s + dt_s):
+                return
+        sensed = await self._sense_settled(self.site.memory.get("node_power_w") * dt_s / 3600.0)
         async with self.engine:
-            await self.recording.drain()
-            await self._record_gap(begin_s, begin_s + dt_s, self.account.reading, sensed)
-            self._restart_meters(sensed)
-        await self._open_tick(None, None)
+            batch, told = self._gap(begin_s, dt_s, sensed)
+        await self._open_tick(told, batch)
 
-    async def _record_gap(self, begin_s: float, end_s: float, before: PlantReading | None, sensed: Sensed) -> None:
-        """One row of `_site` from the cumulative meters, the battery's change included; durable before anything goes on."""
+    async def _wait_for_store(self) -> bool:
+        """Until all ticks are durable that wait: the battery rests, and what can be seen is looked at. False: the site is being stopped."""
+        self.halted = goes_on = True
+        while goes_on and self.recording.waiting > 0:
+            sensed = await self._sense()
+            if sensed.plant is not None:
+                await self._tell_plant(self._resting())
+            boundary_s = self._next_boundary_s(self._begin_of(self.tick))
+            goes_on = await self._or_stop(self.recording.drain(), self.clock.sleep_until(boundary_s))
+        self.halted = False
+        return goes_on
+
+    def _gap(self, begin_s: float, dt_s: float, sensed: Sensed) -> tuple[Batch, ToldTick]:
+        """One row of `_site`: what the meters counted and no tick has booked, the battery's change included."""
         site, after = self.site, sensed.plant
         self.gaps += 1
-        import_wh = export_wh = solar_wh = math.nan
-        if before is not None and after is not None and before.epoch == after.epoch:
-            import_wh = max(0.0, after.import_wh - before.import_wh)
-            export_wh = max(0.0, after.export_wh - before.export_wh)
-            solar_wh = after.solar_wh - before.solar_wh
+        energy = self.account.unbooked(after, self._totals())
         measured_wh = math.fsum(site.levels_wh())
         if after is not None and self.settings.has_battery:
             measured_wh = max(0.0, after.level_wh - self.settings.below_line_wh)
-        site.gap(end_s - begin_s, import_wh=import_wh, export_wh=export_wh, solar_wh=solar_wh, measured_level_wh=measured_wh)
-        self.account.restart(after)
-        batch = self._sealed(None, begin_s, end_s - begin_s, "gap", 0.0)
-        self._tap.take()
-        await asyncio.to_thread(self.ledger.commit, batch)
+        site.gap(
+            dt_s,
+            import_wh=energy.import_wh,
+            export_wh=energy.export_wh,
+            solar_wh=energy.solar_wh,
+            measured_level_wh=measured_wh,
+            charge_wh=energy.charge_wh,
+            discharge_wh=energy.discharge_wh,
+        )
+        self._restart_meters(sensed)
+        batch = self._sealed(None, begin_s, dt_s, "gap", 0.0)
+        before = self._told[1] if self._told[0] == self.tick else 0
+        events = self._tap.take()
+        self._told = (self.tick, before + len(events))
+        return batch, ToldTick(self.tick, self._begin_of(self.tick), self.clock.wall_s(), events, first=before + 1)
 
     # -- what is told and shown
 
