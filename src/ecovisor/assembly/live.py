@@ -147,19 +147,24 @@ async def open_site(scenario: Scenario, folder: Path, *, listen: bool = True) ->
         raise SettingsError("server", "missing", "add a table [server]; 'ecovisor init --live' writes one")
     state_dir = (folder / serving.state_dir).resolve()
     make_state_dir(state_dir)
-    ledger = Ledger.open(state_dir / "ledger", site=scenario.site.name, timezone=scenario.site.timezone)
-    try:
-        return await _open(scenario, serving, folder, state_dir, ledger, listen)
-    except BaseException:
-        ledger.close()
-        raise
+    with contextlib.ExitStack() as undo:
+        ledger = Ledger.open(state_dir / "ledger", site=scenario.site.name, timezone=scenario.site.timezone)
+        undo.callback(ledger.close)
+        opened = await _open(scenario, serving, folder, state_dir, ledger, undo, listen)
+        undo.pop_all()
+    return opened
 
 
-async def _open(scenario: Scenario, serving: Serving, folder: Path, state_dir: Path, ledger: Ledger, listen: bool) -> LiveSite:
+async def _open(
+    scenario: Scenario, serving: Serving, folder: Path, state_dir: Path, ledger: Ledger, undo: contextlib.ExitStack, listen: bool
+) -> LiveSite:
     as_written, scenario = scenario, with_registered(scenario, ledger)
     tick_s = live_interval_of(scenario.run).tick_s
     sun = await asyncio.to_thread(sun_of, scenario, folder, tick_s)
-    plant, clock, process = await plant_and_clock(scenario, serving, state_dir, sun)
+    last = await asyncio.to_thread(ledger.last)
+    plant, clock, process = await plant_and_clock(scenario, serving, state_dir, sun, last)
+    if process is not None and not process.found:
+        undo.callback(process.stop)
     platform = platform_of(serving, state_dir, clock)
     doors = Doors(state_dir, platform)
     meter, notes = await meter_of(serving, folder)
@@ -204,7 +209,7 @@ async def _open(scenario: Scenario, serving: Serving, folder: Path, state_dir: P
         if server is not None:
             await server.stop()
         with contextlib.suppress(Exception):
-            await ecovisor.close()
+            await ecovisor.close(stop_containers=False)  # those from before were not ours to end
         raise
     return LiveSite(ecovisor, server, tokens, new_tokens, state_dir, process, notes, as_written, ledger, webhooks)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from ecovisor.adapters.clocks import ManualClock, RealClock
-from ecovisor.adapters.devices.emulated import EmulatedPlant, SolarTrace
+from ecovisor.adapters.devices.emulated import EmulatedPlant, PlantState, SolarTrace
 from ecovisor.adapters.devices.emulated_battery import PlantBattery
 from ecovisor.adapters.devices.emulated_client import EmulatedPlantClient
 from ecovisor.adapters.devices.in_process import InProcessPlant
@@ -21,8 +23,10 @@ from ecovisor.adapters.platforms.process.users import DEFAULT_UIDS
 from ecovisor.adapters.platforms.simulated import SimulatedPlatform
 from ecovisor.adapters.scenario_checks import live_interval_of
 from ecovisor.adapters.sockets import socket_path
+from ecovisor.adapters.stores.ledger import Last
 from ecovisor.api.listening import Listener, Tcp, Unix
 from ecovisor.live.grants import Efficiencies
+from ecovisor.live.plant_account import last_reading
 from ecovisor.live.settings import LiveApp, LiveSettings
 from ecovisor.model.errors import SettingsError
 from ecovisor.model.series import Series
@@ -55,15 +59,20 @@ def make_state_dir(state_dir: Path) -> None:
 
 
 async def plant_and_clock(
-    scenario: Scenario, serving: Serving, state_dir: Path, sun: Series | None
+    scenario: Scenario, serving: Serving, state_dir: Path, sun: Series | None, last: Last | None
 ) -> tuple[EnergyPlant, Clock, PlantProcess | None]:
-    """The plant, the clock that it is read by, and its process if it has one of its own. Raises `EcovisorError`: it does not start."""
+    """The plant, the clock that it is read by, and its process if it has one of its own.
+
+    Site time goes on where the ledger ends, if it would begin before that. Raises `EcovisorError`: the plant does not start.
+    """
     battery = None
     if scenario.site.battery is not None:
         parameters = resolve_battery(scenario.site.battery)
         battery = PlantBattery.like(parameters, cut_off_wh=parameters.capacity_wh * parameters.empty_ratio)
     trace = None if sun is None else SolarTrace(start_s=sun.start_s, step_s=sun.step_s, values_w=list(sun.values))
     start_s = None if scenario.run.start is None else live_interval_of(scenario.run).start_s
+    if last is not None:
+        start_s = max(time.time() if start_s is None else start_s, last.end_s)
     if serving.plant.kind == "emulated":
         config = PlantConfig(battery=battery, solar=trace, site_start_s=start_s, compression=serving.compression)
         process = await asyncio.to_thread(launch_plant, config, state_dir / "plant")
@@ -73,7 +82,12 @@ async def plant_and_clock(
         if serving.lockstep
         else RealClock.starting_at(start_s, serving.compression)
     )
-    return InProcessPlant(EmulatedPlant.starting(battery, trace, site_s=clock.site_s()), clock), clock, None
+    core = EmulatedPlant.starting(battery, trace, site_s=clock.site_s(), epoch=secrets.token_hex(6))
+    reading = None if last is None else last_reading(last.plant)
+    if reading is not None:
+        state = PlantState(site_s=clock.site_s(), level_wh=reading.level_wh)
+        core = EmulatedPlant(battery, trace, state=state, site_s=state.site_s, epoch=core.epoch)
+    return InProcessPlant(core, clock), clock, None
 
 
 def platform_of(serving: Serving, state_dir: Path, clock: Clock) -> Platform:

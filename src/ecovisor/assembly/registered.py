@@ -44,7 +44,7 @@ def _app_of(request: wire.AddApp) -> App:
         solar_share=request.shares.solar,
         battery_energy_share=request.shares.battery_energy,
         battery_power_share=request.shares.battery_power,
-        containers=max(request.containers, 1),
+        containers=request.containers if request.commands else 0,
         cores=request.cores,
         commands=list(request.commands),
         webhook_allow=list(request.webhook_allow),

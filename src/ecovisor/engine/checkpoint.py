@@ -110,6 +110,8 @@ def restore(site: Site, saved: bytes) -> Checkpoint:
             for row, column in enumerate(checkpoint.columns):
                 if column in known:
                     site.set(index, column, values[row * count + number[name]])
+        else:
+            site.set(index, "battery_level_wh", 0.0)
     gone = [k for name, k in number.items() if name not in set(site.app_names)]
     for column in ("battery_level_wh", "stored_carbon_g", "buffer_wh"):
         row = checkpoint.columns.index(column)
