@@ -60,7 +60,7 @@ class PlayedBackend:
         self.site.call_every_tick()  # keeps the history
         self.loop = Loop(self.site, policies_in_python=True)
         self.loop.run(1)
-        self.clock = ManualClock(START_S, wall_s=WALL_S)
+        self.clock = ManualClock(START_S + TICK_S, wall_s=WALL_S)
         self.registry = MemoryRegistry()
         self.tick = 1
         self.names = list(APPS)
@@ -238,6 +238,7 @@ class PlayedBackend:
     async def remove_app(self, app: str) -> int:
         await self._play("remove_app")
         self.names.remove(app)
+        self._shares.pop(app)
         return self.tick + 1
 
     async def set_shares(self, shares: Mapping[str, wire.Shares]) -> int:

@@ -217,6 +217,9 @@ def test_an_app_joins_gets_a_token_and_leaves() -> None:
         answer = operator.post("/v1/admin/apps", json={"name": "third", "shares": shares})
         made = msgspec.json.decode(answer.content, type=wire.Credentials)
         assert (answer.status_code, made.app, made.effective_tick) == (201, "third", site.backend.tick + 1)
+        assert "third" not in site.backend.apps(), "it joins at the next tick"
+        assert "third" in {entry["name"] for entry in operator.get("/v1/admin/apps").json()}
+        assert operator.post("/v1/admin/apps/third/token").status_code == 201, "and can be dealt with before"
         assert operator.post("/v1/admin/apps", json={"name": "app", "shares": shares}).status_code == 409
         assert operator.post("/v1/admin/apps", json={"name": "../x", "shares": shares}).status_code == 422
         assert operator.post("/v1/admin/apps", json={"name": "x\n", "shares": shares}).status_code == 422

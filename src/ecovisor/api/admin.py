@@ -21,9 +21,8 @@ async def list_apps(call: Call) -> list[wire.AppEntry]:
     """``GET /v1/admin/apps``."""
     shares = call.backend.shares()
     return [
-        wire.AppEntry(name=name, shares=shares[name], webhook_allow=list(call.backend.allowed_webhooks(name)))
-        for name in call.backend.apps()
-        if name in shares
+        wire.AppEntry(name=name, shares=held, webhook_allow=list(call.backend.allowed_webhooks(name)))
+        for name, held in shares.items()
     ]
 
 
@@ -91,8 +90,9 @@ async def _rotated(call: Call, app: str | None) -> Reply:
 
 
 def _existing(call: Call) -> str:
+    """The app of the path, those included that join at the next tick, and those not that leave then."""
     name = call.path["name"]
-    if name not in call.backend.apps():
+    if name not in call.backend.shares():
         raise UnknownApp(f"there is no app {name!r}")
     return name
 

@@ -81,7 +81,7 @@ class Backend(Protocol):
         ...
 
     def shares(self) -> Mapping[str, wire.Shares]:
-        """Shares by app, without `_site`: those that were last set."""
+        """Shares by app, without `_site`: those that were last set. An app that joins at the next tick is there, one that leaves is not."""
         ...
 
     def snapshot(self, app: str) -> Published:
