@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -342,6 +343,7 @@ def test_a_source_that_fails_is_asked_again_after_pauses_that_grow_and_at_once_w
                 await asyncio.wait([signal._loading])
             if len(source.asked) > before:
                 asked_at.append(clock.site_s())
+                assert len(source.asked) == before + 3, "shorter windows would gain nothing"
             clock.advance_by(10.0)
         pauses = [later - earlier for earlier, later in pairwise(asked_at)]
         assert pauses[:5] == [60.0, 120.0, 240.0, 480.0, 900.0]
@@ -355,7 +357,9 @@ def test_a_source_that_fails_is_asked_again_after_pauses_that_grow_and_at_once_w
     with_signal(signal, body)
 
 
-def test_a_source_that_hangs_delays_what_is_known_once_and_the_end_not_at_all() -> None:
+def test_a_source_that_hangs_delays_what_is_known_once_and_can_be_given_a_deadline_at_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     hangs, stop = threading.Event(), threading.Event()
     source = Source()
 
@@ -365,6 +369,13 @@ def test_a_source_that_hangs_delays_what_is_known_once_and_the_end_not_at_all() 
             stop.wait()
         return source(name, signal, folder=folder, start_s=start_s, end_s=end_s, tick_s=tick_s, seed=seed)
 
+    waits, wait = [], asyncio.wait
+
+    async def counted_wait(*arguments: Any, **keywords: Any) -> Any:
+        waits.append(keywords)
+        return await wait(*arguments, **keywords)
+
+    monkeypatch.setattr("ecovisor.adapters.signals.live.asyncio.wait", counted_wait)
     clock = ManualClock(NOW)
     signal = live(clock, load=load, patience_s=0.01)
 
@@ -373,7 +384,7 @@ def test_a_source_that_hangs_delays_what_is_known_once_and_the_end_not_at_all() 
         for _ in range(50):
             assert (await signal.at(clock.site_s())).quality is Quality.MEASURED
         assert hangs.is_set()
-        assert signal._gave_up_on is not None
+        assert waits == [{"timeout": 0.01}]
         clock.advance(source.asked[0][1] + 3600.0)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.02):

@@ -91,6 +91,15 @@ def test_the_sun_is_highest_about_noon_and_shines_longest_at_the_solstice() -> N
         assert sum(irradiance > 0.0 for irradiance in minutes) / 60.0 == pytest.approx(hours, abs=0.2)
 
 
+@pytest.mark.parametrize(("month", "day", "noon_min"), [(2, 11, 734.2), (5, 14, 716.3), (7, 26, 726.5), (11, 3, 703.6)])
+def test_noon_follows_the_equation_of_time(month: int, day: int, noon_min: float) -> None:
+    """Its extremes in an almanac: a quarter of an hour late in February, early in November."""
+    start_s = datetime(2026, month, day, tzinfo=UTC).timestamp()
+    flat = Panel(latitude=52.5, longitude=0.0, tilt_deg=0.0, azimuth_deg=180.0, peak_w=1.0)
+    seconds = [clear_irradiance(flat, start_s + k * 10.0) for k in range(8640)]
+    assert seconds.index(max(seconds)) / 6.0 == pytest.approx(noon_min, abs=1.0)
+
+
 def test_nothing_shines_at_night_and_nothing_exceeds_the_peak() -> None:
     series = load(days=365.0, tick_s=3600.0)
     assert min(series.values) == 0.0

@@ -168,16 +168,17 @@ def test_a_late_answer_is_never_taken_for_that_of_another_question(tmp_path: Pat
 
 def test_a_call_that_is_cancelled_leaves_no_answer_behind(tmp_path: Path) -> None:
     async def main() -> None:
-        asked = asyncio.Event()
+        asked, go_on = asyncio.Event(), asyncio.Event()
         count = 0
 
         async def answer(_: bytes, writer: asyncio.StreamWriter) -> None:
             nonlocal count
             count += 1
-            if count == 1:
+            number = count
+            if number == 1:
                 asked.set()
-                return
-            writer.write(line_of(state(float(count))))
+                await go_on.wait()
+            writer.write(line_of(state(float(number))))
 
         async with Server(tmp_path / "s", answer):
             client = EmulatedPlantClient(tmp_path / "s", deadline_s=10.0)
@@ -186,6 +187,7 @@ def test_a_call_that_is_cancelled_leaves_no_answer_behind(tmp_path: Path) -> Non
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await call
+            go_on.set()
             assert (await client.read()).load_wh == 2.0
             await client.close()
 

@@ -243,6 +243,26 @@ print(launch_plant(msgspec.json.decode(sys.argv[2], type=PlantConfig), Path(sys.
     assert pids == {str(plant_process._owner(folder))}
 
 
+def test_who_was_too_late_leaves_no_process_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours would wait for the lock a little longer, and take over if the other's plant were stopped right then."""
+    pids = []
+
+    def spawn(state_dir: Path) -> int:
+        pids.append(starts(state_dir))
+        while plant_process._owner(state_dir) is None or not (state_dir / plant_server.SOCKET).exists():
+            time.sleep(0.01)
+        pids.append(os.posix_spawn(sys.executable, [sys.executable, "-c", "import time; time.sleep(600)"], os.environ))
+        return pids[1]
+
+    starts = plant_process._spawn
+    monkeypatch.setattr(plant_process, "_spawn", spawn)
+    process = launch_plant(CONFIG, folder)
+    assert (process.found, process.pid) == (True, pids[0])
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pids[1], os.WNOHANG)
+    process.stop()
+
+
 def test_stopped_it_is_gone_and_leaves_no_socket(folder: Path) -> None:
     process = launch_plant(CONFIG, folder)
     process.stop()
@@ -503,6 +523,31 @@ def test_a_plant_that_has_started_anew_is_told_what_was_not_confirmed_and_no_mor
         for k in range(40):
             line.server.answer(line_of(Draw(f"client {k}", 1.0, 0.0)))
         assert len(line.server._totals_wh) <= 16
+
+    asyncio.run(main())
+
+
+def test_a_client_tells_a_plant_that_has_started_anew_what_the_old_one_did_not_confirm() -> None:
+    async def main() -> None:
+        old, new = Line(), Line()
+        lines = [old, old, None, new]
+
+        class Client(EmulatedPlantClient):
+            async def _line(self, request: object) -> bytes:
+                line = lines.pop(0)
+                if line is None:
+                    raise ConnectionError("killed")
+                return line_of(line.server.answer(line_of(request)))  # type: ignore[arg-type]
+
+        times = iter(range(0, 10_000, 100))
+        client = Client(Path("nowhere"), monotonic=lambda: float(next(times)))
+        await client.draw(100.0)
+        await client.draw(20.0)
+        with pytest.raises(Unavailable, match="killed"):
+            await client.draw(3.0)
+        await client.draw(0.5)
+        assert old.load_wh() == pytest.approx(120.0)
+        assert new.load_wh() == pytest.approx(3.5)
 
     asyncio.run(main())
 

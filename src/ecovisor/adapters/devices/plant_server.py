@@ -89,7 +89,7 @@ def anchor_for(config: PlantConfig, saved: Saved | None, *, boot: str, monotonic
         site_s = old.site_s + (monotonic_s - old.monotonic_s) * old.compression
     else:
         site_s = saved.state.site_s + max(wall_s - saved.wall_s, 0.0) * old.compression
-    return Anchor(monotonic_s, max(site_s, saved.state.site_s), config.compression)
+    return Anchor(monotonic_s, site_s, config.compression)
 
 
 class PlantServer:

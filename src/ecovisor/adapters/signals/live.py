@@ -187,10 +187,8 @@ class LiveSignal:
     async def _load_more(self, site_s: float) -> None:
         before_s = self._known_until_s
         try:
-            loaded = await _in_thread(lambda: self._window(site_s, max(before_s, site_s)))
+            self._loaded = await _in_thread(lambda: self._window(site_s, max(before_s, site_s)))
             self._no_more = None
-            if loaded.series.end_s > before_s:
-                self._loaded = loaded
         except (EcovisorError, OSError) as error:
             self._no_more = str(error)
         finally:
