@@ -385,3 +385,17 @@ def test_a_killed_site_goes_on_where_it_was_and_the_time_between_is_one_gap(tmp_
             await second.close()
 
     asyncio.run(main())
+
+
+def test_changes_of_sun_and_intensity_are_told_to_all_apps(tmp_path: Path) -> None:
+    async def test(site: Played) -> None:
+        await site.tick(3)
+        site.carbon.value = 300.0
+        await site.tick(3)
+        told = await site.ecovisor.events_since("two", "")
+        assert [event.value for event in told if event.kind == "carbon_change"][-1] == 300.0
+        suns = [event.value for event in told if event.kind == "solar_change"]
+        assert suns[-1] == pytest.approx(30.0)
+        assert site.ledger.events("two", "") == told
+
+    driven(test, lambda: Played(tmp_path))

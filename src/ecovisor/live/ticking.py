@@ -23,6 +23,7 @@ from ecovisor.engine.site import Site
 from ecovisor.engine.specification import SITE_APP
 from ecovisor.engine.virtual_energy_system import VirtualEnergySystem
 from ecovisor.live.budgets import BudgetWatch, budget_state
+from ecovisor.live.changes import ChangeWatch
 from ecovisor.live.deferred import Deferred
 from ecovisor.live.enforcement import Enforcement
 from ecovisor.live.events import EventLog, Tap, ToldTick
@@ -130,6 +131,7 @@ class Ticker:
         self._known = Known.nothing()
         self._last_dt_s = settings.tick_s
         self._budgets = BudgetWatch(self.tell)
+        self._changes = ChangeWatch(self._tell_change)
         self._source_watch, self._wall_watch = SourceWatch(self.tell), WallWatch(clock, self.tell)
         self._told = (-1, 0)
         self._changing: dict[str, asyncio.Lock] = {}
@@ -405,6 +407,7 @@ class Ticker:
         self._wall_watch.observe()
         self._source_watch.observe([*(self._sensors.states() if self._sensors is not None else ()), *self._known.sources])
         self._budgets.observe(self.site.handles.values())
+        self._changes.observe_solar(self.site.memory.get("buffer_wh") * 3600.0 / self.settings.tick_s)
         if sensed.statuses is not None:
             energies = {name: self.site.handle(index) for index, name in self.real_apps()}
             ended = self.enforcement.observe(energies, {(one.app, one.id): one for one in sensed.statuses})
@@ -451,6 +454,7 @@ class Ticker:
         self._known = await self._signals.at(self._begin_of(self.tick))
         async with self.engine:
             self._tell_engine(0.0)
+            self._changes.observe_carbon(self._known.carbon_g_per_kwh)
             self.all_answered.clear()
             self.window_open = True
             try:
@@ -585,6 +589,9 @@ class Ticker:
     def tell(self, app: str, kind: str, detail: str) -> None:
         """Something that happened now: recorded and told with the tick."""
         self._tap.write_event(Event(self.site.now.now_s, app, kind, detail))
+
+    def _tell_change(self, kind: str, value: float) -> None:
+        self._tap.write_event(Event(self.site.now.now_s, SITE_APP, kind, value=None if math.isnan(value) else value))
 
     def _tell_failed_policies(self) -> None:
         """Policies within this process that raised: their apps keep their settings, the others go on."""

@@ -17,7 +17,7 @@ from ecovisor.model.units import iso_utc
 
 SITE_APP = "_site"
 #: Events of the site that every app is told: they are about its time too.
-FOR_ALL = (GAP, "late")
+FOR_ALL = (GAP, "late", "solar_change", "carbon_change")
 _ID = re.compile(r"(-?\d{1,15})\.(\d{1,15})")
 
 
@@ -87,7 +87,7 @@ def _told(
             kinds = [ids.get(kind, -1) for kind in FOR_ALL]
             shared = (ids.get(SITE_APP, -1), *kinds, *after, limit)
             rows += db.execute(
-                f"SELECT {columns} WHERE e.app = ? AND e.kind IN (?, ?) AND {later} {order}",
+                f"SELECT {columns} WHERE e.app = ? AND e.kind IN ({', '.join('?' * len(kinds))}) AND {later} {order}",
                 shared,
             ).fetchall()
     return [((row[0], row[1]), told_notification(*row)) for row in rows]
