@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +32,11 @@ from ecovisor.dashboard import routes as dashboard_routes
 from ecovisor.engine.loop import Loop
 from ecovisor.live.ecovisor import Ecovisor
 from ecovisor.live.events import Tap
+from ecovisor.live.signals import DEADLINE_S as SIGNAL_DEADLINE_S
 from ecovisor.live.signals import Signal as LiveSignalPort
 from ecovisor.live.signals import SiteSignals
 from ecovisor.live.ticking import Ticker
 from ecovisor.model.errors import PolicyError, SettingsError, StoreError
-from ecovisor.model.units import duration_s
 from ecovisor.settings import Scenario, Serving
 
 log = logging.getLogger("ecovisor")
@@ -168,7 +169,7 @@ async def _open(
     platform = platform_of(serving, state_dir, clock)
     doors = Doors(state_dir, platform)
     meter, notes = await meter_of(serving, folder)
-    live_signals = signals_of(scenario, folder, clock, tick_s, duration_s(serving.max_age))
+    live_signals = signals_of(scenario, serving, folder, clock, tick_s)
     tap = Tap(ledger.tables)
     site = site_of(scenario, folder, tap, live_signals, clock, tick_s, sun)
     failed: list[PolicyError] = []
@@ -186,6 +187,7 @@ async def _open(
         signals=SiteSignals(
             cast("Mapping[str, LiveSignalPort]", {name: one for name, one in live_signals.items() if name != "solar"}),
             [name for name in live_signals if name not in ("carbon", "solar", "price")],
+            deadline_s=math.inf if serving.lockstep else SIGNAL_DEADLINE_S,
         ),
         environment=doors.environment,
         failed_policies=failed,

@@ -17,7 +17,6 @@ from ecovisor.adapters.signals.live import LiveSignal
 from ecovisor.assembly.live_signals import signals_of, site_of, sun_of
 from ecovisor.assembly.notes import demand_notes, site_notes
 from ecovisor.model.errors import SettingRefused, SettingsError
-from ecovisor.model.units import duration_s
 from ecovisor.settings import Command, Scenario, Serving
 
 
@@ -40,7 +39,7 @@ def check_live(scenario: Scenario, folder: Path) -> list[str]:
         _check_command(f"server.commands.{name}", command, folder)
     interval = live_interval_of(scenario.run)
     clock = ManualClock(time.time() if scenario.run.start is None else interval.start_s)
-    signals = signals_of(scenario, folder, clock, interval.tick_s, duration_s(serving.max_age))
+    signals = signals_of(scenario, serving, folder, clock, interval.tick_s)
     sun = sun_of(scenario, folder, interval.tick_s)
     site = site_of(scenario, folder, None, signals, clock, interval.tick_s, sun)
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from array import array
 from collections.abc import Mapping
@@ -12,13 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ecovisor.adapters.scenario_checks import live_interval_of
-from ecovisor.adapters.signals.live import LiveSignal, plant_series
+from ecovisor.adapters.signals.live import PATIENCE_S, LiveSignal, plant_series
 from ecovisor.assembly.site import build_site
 from ecovisor.engine.site import Signals, Site
 from ecovisor.model.series import Series
+from ecovisor.model.units import duration_s
 from ecovisor.ports import Forecaster, TableSink
 from ecovisor.ports.live import Clock
-from ecovisor.settings import Scenario
+from ecovisor.settings import Scenario, Serving
 
 
 def sun_of(scenario: Scenario, folder: Path, tick_s: float) -> Series | None:
@@ -32,10 +34,19 @@ def sun_of(scenario: Scenario, folder: Path, tick_s: float) -> Series | None:
     return plant_series(signal, folder=folder, start_s=start_s, tick_s=tick_s, seed=scenario.run.seed)
 
 
-def signals_of(scenario: Scenario, folder: Path, clock: Clock, tick_s: float, max_age_s: float) -> dict[str, LiveSignal]:
-    """All signals, by name."""
+def signals_of(scenario: Scenario, serving: Serving, folder: Path, clock: Clock, tick_s: float) -> dict[str, LiveSignal]:
+    """All signals, by name. In lockstep they are waited for, so that what is known does not depend on how long it takes to load."""
     return {
-        name: LiveSignal(name, signal, folder=folder, clock=clock, tick_s=tick_s, seed=scenario.run.seed, max_age_s=max_age_s)
+        name: LiveSignal(
+            name,
+            signal,
+            folder=folder,
+            clock=clock,
+            tick_s=tick_s,
+            seed=scenario.run.seed,
+            max_age_s=duration_s(serving.max_age),
+            patience_s=math.inf if serving.lockstep else PATIENCE_S,
+        )
         for name, signal in scenario.signals.items()
     }
 

@@ -15,7 +15,7 @@ from ecovisor.model.series import Quality, Series
 from ecovisor.model.units import iso_utc
 from ecovisor.ports.live import Reading
 
-#: How long a signal may keep a tick waiting. [s, wall time]
+#: How long a signal may keep a tick waiting, unless told otherwise. [s, wall time]
 DEADLINE_S = 0.5
 
 
@@ -61,10 +61,12 @@ class SiteSignals:
     Args:
         signals: `carbon`, `price`, and the traces of workloads.
         traces: which of them are traces.
+        deadline_s: how long one of them may keep a tick waiting. [s, wall time]
     """
 
-    def __init__(self, signals: Mapping[str, Signal], traces: Sequence[str] = ()) -> None:
+    def __init__(self, signals: Mapping[str, Signal], traces: Sequence[str] = (), *, deadline_s: float = DEADLINE_S) -> None:
         self._signals = dict(signals)
+        self._deadline_s = deadline_s if math.isfinite(deadline_s) else None
         self._traces = list(traces)
 
     async def open(self) -> None:
@@ -91,7 +93,7 @@ class SiteSignals:
 
     async def _read(self, name: str, site_s: float) -> Reading:
         try:
-            return await asyncio.wait_for(self._signals[name].at(site_s), DEADLINE_S)
+            return await asyncio.wait_for(self._signals[name].at(site_s), self._deadline_s)
         except (TimeoutError, EcovisorError, OSError):
             return Reading(math.nan, Quality.STALE, 0.0)
 

@@ -33,6 +33,8 @@ _AHEAD_S = HORIZON_S + _DAY_S
 _GRAIN_S = 300.0
 #: Between attempts that gained nothing, doubled each time. [s, wall time]
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 60.0, 900.0
+#: How long an answer waits for a window that only a forecast needs. [s, wall time]
+PATIENCE_S = 0.25
 
 
 class Loader(Protocol):
@@ -81,7 +83,7 @@ class LiveSignal:
         seed: int = 0,
         max_age_s: float = 3600.0,
         window_s: float = 7 * _DAY_S,
-        patience_s: float = 0.25,
+        patience_s: float = PATIENCE_S,
         load: Loader = load_series,
     ) -> None:
         self.name = name
