@@ -24,7 +24,15 @@ from ecovisor.api.application import create_app
 from ecovisor.api.server import Server
 from ecovisor.api.tokens import Tokens
 from ecovisor.assembly.doors import Doors
-from ecovisor.assembly.live_parts import listeners_of, live_settings, make_state_dir, meter_of, plant_and_clock, platform_of
+from ecovisor.assembly.live_parts import (
+    commands_of,
+    listeners_of,
+    live_settings,
+    make_state_dir,
+    meter_of,
+    plant_and_clock,
+    platform_of,
+)
 from ecovisor.assembly.live_signals import signals_of, site_of, sun_of
 from ecovisor.assembly.registered import added, with_registered
 from ecovisor.assembly.reload import reload
@@ -74,6 +82,7 @@ class LiveSite:
     plant_process: PlantProcess | None
     notes: Sequence[str]
     _scenario: Scenario
+    _folder: Path
     _ledger: Ledger
     _webhooks: Webhooks | None
 
@@ -112,7 +121,8 @@ class LiveSite:
 
     async def reload(self, scenario: Scenario) -> list[str]:
         """Apply a file that was read again, as far as that goes without a restart; a line for each difference."""
-        lines = await reload(self.ecovisor, self._scenario, scenario)
+        commands = {} if scenario.server is None else commands_of(scenario.server, self._folder)
+        lines = await reload(self.ecovisor, self._scenario, scenario, commands)
         self._scenario = scenario
         return lines
 
@@ -192,7 +202,7 @@ async def _open(
         environment=doors.environment,
         failed_policies=failed,
     )
-    ecovisor = Ecovisor(ticker, lambda request: added(request, serving), doors)
+    ecovisor = Ecovisor(ticker, lambda request: added(request, ticker.enforcement.commands), doors)
     tokens = Tokens(ledger.registry, clock.wall_s)
     await asyncio.to_thread(tokens.load)
     new_tokens = await asyncio.to_thread(_issue_missing, tokens)
@@ -205,7 +215,8 @@ async def _open(
     try:
         await ecovisor.open()
         for one in scenario.apps:
-            await doors.open(one.name)
+            if one.count == 1:  # copies of an app are simulated, and come by their tokens
+                await doors.open(one.name)
         await webhooks.start()
     except BaseException:
         if server is not None:
@@ -213,7 +224,7 @@ async def _open(
         with contextlib.suppress(Exception):
             await ecovisor.close(stop_containers=False)  # those from before were not ours to end
         raise
-    return LiveSite(ecovisor, server, tokens, new_tokens, state_dir, process, notes, as_written, ledger, webhooks)
+    return LiveSite(ecovisor, server, tokens, new_tokens, state_dir, process, notes, as_written, folder, ledger, webhooks)
 
 
 def _issue_missing(tokens: Tokens) -> dict[str, str]:

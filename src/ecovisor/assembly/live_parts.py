@@ -126,9 +126,14 @@ def live_settings(scenario: Scenario, serving: Serving, folder: Path, tick_s: fl
         else Efficiencies(battery.charge_efficiency, battery.discharge_efficiency),
         has_battery=battery is not None,
         keep_ticks_s=duration_s(serving.keep_ticks),
-        commands={name: _command(command, folder) for name, command in serving.commands.items()},
+        commands=commands_of(serving, folder),
         apps=[_live_app(app, copy) for app in scenario.apps for copy in range(app.count)],
     )
+
+
+def commands_of(serving: Serving, folder: Path) -> dict[str, Command]:
+    """What containers may run, by name."""
+    return {name: _command(command, folder) for name, command in serving.commands.items()}
 
 
 def _command(command: CommandSettings, folder: Path) -> Command:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
 from ecovisor import wire
@@ -10,7 +12,7 @@ from ecovisor.engine.specification import AppSpec
 from ecovisor.live.ecovisor import kept_shares
 from ecovisor.model.errors import Refused
 from ecovisor.presets import AppShares
-from ecovisor.settings import App, Policy, Scenario, Serving, Workload
+from ecovisor.settings import App, Policy, Scenario, Workload
 from ecovisor.workloads.models import Metered
 
 
@@ -53,12 +55,13 @@ def _app_of(request: wire.AddApp) -> App:
     )
 
 
-def added(request: wire.AddApp, serving: Serving) -> AppSpec:
-    """What joins for an app that the operator adds."""
-    unknown = [name for name in request.commands if name not in serving.commands]
+def added(request: wire.AddApp, commands: Collection[str]) -> AppSpec:
+    """What joins for an app that the operator adds, of the site's commands."""
+    unknown = [name for name in request.commands if name not in commands]
     if unknown:
-        known = ", ".join(serving.commands) or "none"
-        raise Refused(f"command {unknown[0]!r} is not among the site's commands ({known}); add [server.commands.{unknown[0]}]")
+        known = ", ".join(commands) or "none"
+        remedy = f"add [server.commands.{unknown[0]}] to the site file and send SIGHUP"
+        raise Refused(f"command {unknown[0]!r} is not among the site's commands ({known}); {remedy}")
     shares = request.shares
     return AppSpec(
         name=request.name,

@@ -12,6 +12,7 @@ import msgspec
 
 from ecovisor import wire
 from ecovisor.live.ecovisor import Ecovisor
+from ecovisor.ports.live import Command
 from ecovisor.presets import shares_of
 from ecovisor.settings import App, Scenario
 
@@ -29,8 +30,14 @@ def flattened(value: object, path: str = "") -> dict[str, str]:
     return {key: text for name, one in inner.items() for key, text in flattened(one, name).items()}
 
 
-async def reload(ecovisor: Ecovisor, before: Scenario, after: Scenario) -> list[str]:
+async def reload(ecovisor: Ecovisor, before: Scenario, after: Scenario, commands: Mapping[str, Command]) -> list[str]:
     """Apply what can be applied; a line for each difference.
+
+    Args:
+        ecovisor: runs.
+        before: the file as it was read last.
+        after: the file now.
+        commands: of the file now.
 
     Raises:
         EcovisorError: something new cannot be used; what was applied before it stays.
@@ -38,7 +45,8 @@ async def reload(ecovisor: Ecovisor, before: Scenario, after: Scenario) -> list[
     old, new = flattened(msgspec.to_builtins(before)), flattened(msgspec.to_builtins(after))
     changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     old_apps, new_apps = {app.name: app for app in before.apps}, {app.name: app for app in after.apps}
-    acting = await _apply_apps(ecovisor, old_apps, new_apps)
+    ecovisor.allow_commands(commands)
+    acting = await _apply_apps(ecovisor, old_apps, new_apps) | {"server.commands"}
     if before.server is not None and after.server is not None and before.server.enforce_budgets != after.server.enforce_budgets:
         ecovisor.enforce_budgets(after.server.enforce_budgets)
         acting.add("server.enforce_budgets")

@@ -24,7 +24,7 @@ from ecovisor.live.signals import forecast_answer
 from ecovisor.live.ticking import Ticker
 from ecovisor.model.errors import Refused, StoreError, UnknownApp
 from ecovisor.ports import VirtualEnergy
-from ecovisor.ports.live import Clock
+from ecovisor.ports.live import Clock, Command
 from ecovisor.presets import AppShares
 from ecovisor.workloads.models import Metered
 
@@ -357,6 +357,10 @@ class Ecovisor:
     def allow_webhooks(self, app: str, targets: Sequence[str]) -> None:
         """Change where an app's callbacks may go."""
         self._ticker.apps[app] = replace(self._ticker.apps[app], webhook_allow=tuple(targets))
+
+    def allow_commands(self, commands: Mapping[str, Command]) -> None:
+        """Change what containers may run that are started from now on."""
+        self._ticker.enforcement.commands = commands
 
     def enforce_budgets(self, enforcing: bool) -> None:
         """Whether carbon budgets and rates limit the apps from the next tick on."""
