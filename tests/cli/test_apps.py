@@ -80,6 +80,11 @@ def apps(site: LiveSite, capsys: pytest.CaptureFixture[str]) -> Operating:
     return Operating(site, capsys)
 
 
+def joined(name: str) -> Callable[[Mapping[str, Any]], bool]:
+    """Whether an app is in the tick's snapshot."""
+    return lambda seen: seen.get(name, {}).get("containers") is not None
+
+
 # -- list
 
 
@@ -138,7 +143,7 @@ def test_what_is_told_of_a_new_app_is_what_works(site: LiveSite, apps: Operating
     socket = lines[2].split()[1]
     assert lines[3] == f"next:   ecovisor run-policy policy.py:NAME --unix {socket}"
     assert "runs no containers" in lines[4]
-    apps.until(lambda seen: "told" in seen)
+    apps.until(joined("told"))
     with connect(site.url, token) as app, connect(unix=socket) as same:
         assert app.name == same.name == "told"
         assert app.list_containers() == []
@@ -176,7 +181,7 @@ def test_at_a_terminal_removing_asks_first(
     apps: Operating, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     apps("add", "asked", "--share", "0.01")
-    apps.until(lambda seen: "asked" in seen)
+    apps.until(joined("asked"))
     asked: list[str] = []
 
     def answer(question: str, *, abort: bool, err: bool) -> None:
@@ -308,7 +313,7 @@ def test_over_the_network_the_operators_token_is_what_counts(
     assert (
         capsys.readouterr().out.splitlines()[2] == f"next:   ecovisor run-policy policy.py:NAME --url {site.url} --token-file FILE"
     )
-    apps.until(lambda seen: "far" in seen)
+    apps.until(joined("far"))
     apps("remove", "far", "--yes")
     monkeypatch.setenv("ECOVISOR_URL", site.url)
     monkeypatch.setenv("ECOVISOR_TOKEN", apps("token", "web").strip())
