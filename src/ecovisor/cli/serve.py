@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def serve(
-    config: Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The site file, with a table [server].")],
+    config: Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The site file, with a table \\[server].")],
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one field: server.listen=127.0.0.1:0. May be repeated."),
