@@ -40,13 +40,17 @@ async def reload(ecovisor: Ecovisor, before: Scenario, after: Scenario, commands
         commands: of the file now.
 
     Raises:
-        EcovisorError: something new cannot be used; what was applied before it stays.
+        EcovisorError: something new cannot be used; nothing has changed then, unless a disk or a socket failed half-way.
     """
     old, new = flattened(msgspec.to_builtins(before)), flattened(msgspec.to_builtins(after))
     changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     old_apps, new_apps = {app.name: app for app in before.apps}, {app.name: app for app in after.apps}
-    ecovisor.allow_commands(commands)
-    acting = await _apply_apps(ecovisor, old_apps, new_apps) | {"server.commands"}
+    before_commands = ecovisor.allow_commands(commands)
+    try:
+        acting = await _apply_apps(ecovisor, old_apps, new_apps) | {"server.commands"}
+    except BaseException:
+        ecovisor.allow_commands(before_commands)
+        raise
     if before.server is not None and after.server is not None and before.server.enforce_budgets != after.server.enforce_budgets:
         ecovisor.enforce_budgets(after.server.enforce_budgets)
         acting.add("server.enforce_budgets")
@@ -59,26 +63,30 @@ async def reload(ecovisor: Ecovisor, before: Scenario, after: Scenario, commands
 
 
 async def _apply_apps(ecovisor: Ecovisor, old: Mapping[str, App], new: Mapping[str, App]) -> set[str]:
-    """Returns the paths that act now."""
-    acting: set[str] = set()
-    for name in old.keys() - new.keys():
+    """Returns the paths that act now. What cannot be done is found before anything is."""
+    running = set(ecovisor.shares())
+    gone = [name for name in old.keys() - new.keys() if name in running]
+    come = {name: new[name] for name in new.keys() - old.keys() if _can_join(new[name]) and name not in running}
+    both = old.keys() & new.keys() & running
+    shares = {name: _shares(new[name]) for name in both if shares_of(old[name]) != shares_of(new[name])}
+    ecovisor.check_arrangement(gone, shares, [_request(app) for app in come.values()])
+    for name in gone:
         await ecovisor.remove_app(name)
-        acting.add(f"apps.{name}")
-    for name in new.keys() - old.keys():
-        app = new[name]
-        if app.workload.kind == "containers" and app.policy.kind == "remote":
-            await ecovisor.add_app(_request(app))
-            acting.add(f"apps.{name}")
-    shares: dict[str, wire.Shares] = {}
-    for name in old.keys() & new.keys():
-        if shares_of(old[name]) != shares_of(new[name]):
-            shares[name] = _shares(new[name])
+    if shares:
+        await ecovisor.set_shares(shares)
+    for app in come.values():
+        await ecovisor.add_app(_request(app))
+    acting = {f"apps.{name}" for name in (*gone, *come)}
+    for name in both:
         if old[name].webhook_allow != new[name].webhook_allow:
             ecovisor.allow_webhooks(name, new[name].webhook_allow)
         acting |= {f"apps.{name}.{field}" for field in _LIVE_APP_FIELDS}
-    if shares:
-        await ecovisor.set_shares(shares)
     return acting
+
+
+def _can_join(app: App) -> bool:
+    """Others need a restart."""
+    return app.workload.kind == "containers" and app.policy.kind == "remote"
 
 
 def _shares(app: App) -> wire.Shares:

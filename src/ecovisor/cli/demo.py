@@ -76,7 +76,8 @@ def demo(
 
 async def _session(scenario: object, base: Path, *, ticks: int | None, json: bool, dark_from: int | None) -> None:
     from ecovisor.assembly import live
-    from ecovisor.cli.serve import announce, run_until_told
+    from ecovisor.cli.serve import announce
+    from ecovisor.cli.signals import run_until_told
     from ecovisor.settings import Scenario
 
     if not isinstance(scenario, Scenario):

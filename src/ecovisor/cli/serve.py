@@ -1,14 +1,13 @@
 """`ecovisor serve`: run a site live, until it is told to end.
 
-Owns what a terminal sees of it, and the signals: SIGINT and SIGTERM end it in order, SIGHUP reads the file again. Building is
-``assembly.live``, the tick ``live.ecovisor``.
+Owns what a terminal sees of it; ``signals`` has the signals. Building is ``assembly.live``, the tick ``live.ecovisor``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -44,6 +43,7 @@ def serve(
     from ecovisor.adapters.scenario_files import load_scenario
     from ecovisor.api.logs import log_to
     from ecovisor.assembly import live
+    from ecovisor.cli.signals import run_until_told
 
     overrides = settings or []
     scenario, folder = load_scenario(str(config), overrides)
@@ -59,12 +59,15 @@ def serve(
             except Exception as error:
                 logging.getLogger("ecovisor").error("%s was not read again: %s; the site goes on as it was", config, error)
                 return
-            for line in changes or ["nothing has changed"]:
-                print(f"reload: {line}", flush=True)
+            with contextlib.suppress(OSError):  # nobody reads it any more
+                for line in changes or ["nothing has changed"]:
+                    print(f"reload: {line}", flush=True)
 
-        announce(site)
-        await run_until_told(site, reload)
-        await site.close(stop_containers=not keep_containers, stop_plant=False)
+        try:
+            announce(site)
+            await run_until_told(site, reload)
+        finally:
+            await site.close(stop_containers=not keep_containers, stop_plant=False)
 
     run(session)
 
@@ -79,27 +82,6 @@ def announce(site: LiveSite) -> None:
     print(f"state:          {site.state_dir}   operator's socket: {site.socket_of(None)}", flush=True)
     for note in site.notes:
         print(f"note: {note}", flush=True)
-
-
-async def run_until_told(site: LiveSite, reload: Callable[[], Awaitable[None]] | None = None) -> None:
-    """Tick until SIGINT or SIGTERM; SIGHUP reloads."""
-    loop = asyncio.get_running_loop()
-    reloads: set[asyncio.Future[None]] = set()
-
-    def again() -> None:
-        if reload is not None:
-            task = asyncio.ensure_future(reload())
-            reloads.add(task)
-            task.add_done_callback(reloads.discard)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, site.stop)
-    loop.add_signal_handler(signal.SIGHUP, again)
-    try:
-        await site.run()
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.remove_signal_handler(number)
 
 
 def run(session: Callable[[], Awaitable[None]]) -> None:

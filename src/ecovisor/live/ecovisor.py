@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -299,6 +299,20 @@ class Ecovisor:
         await self._ticker.enforcement.forget(app)
         return self._ticker.tick + 1
 
+    def check_arrangement(
+        self, leaving: Collection[str], shares: Mapping[str, wire.Shares], joining: Sequence[wire.AddApp]
+    ) -> None:
+        """Whether all of this can be done at once: apps that leave, shares that change, apps that join.
+
+        Raises:
+            Infeasible: more shares than there are.
+            Refused: a command that is not among the site's.
+        """
+        kept = {name: app.shares for name, app in self._ticker.apps.items() if name not in leaving}
+        kept |= {name: _app_shares(one) for name, one in shares.items()}
+        kept |= {one.name: self._specification(one).shares for one in joining}
+        remaining_shares([(one, 1) for one in kept.values()])
+
     async def set_shares(self, shares: Mapping[str, wire.Shares]) -> int:
         """See `Backend`."""
         async with self._arranging:
@@ -308,7 +322,7 @@ class Ecovisor:
         for name in shares:
             if name not in self._ticker.apps:
                 raise UnknownApp(f"app {name!r} does not exist")
-        new = {name: AppShares(one.grid, one.solar, one.battery_energy, one.battery_power) for name, one in shares.items()}
+        new = {name: _app_shares(one) for name, one in shares.items()}
         remaining_shares([(new.get(name, app.shares), 1) for name, app in self._ticker.apps.items()])
         kept = await asyncio.to_thread(self._kept_shares)
         encoded = msgspec.json.encode(kept | dict(shares))
@@ -358,9 +372,10 @@ class Ecovisor:
         """Change where an app's callbacks may go."""
         self._ticker.apps[app] = replace(self._ticker.apps[app], webhook_allow=tuple(targets))
 
-    def allow_commands(self, commands: Mapping[str, Command]) -> None:
-        """Change what containers may run that are started from now on."""
-        self._ticker.enforcement.commands = commands
+    def allow_commands(self, commands: Mapping[str, Command]) -> Mapping[str, Command]:
+        """Change what containers may run that are started from now on; returns what they might before."""
+        before, self._ticker.enforcement.commands = self._ticker.enforcement.commands, commands
+        return before
 
     def enforce_budgets(self, enforcing: bool) -> None:
         """Whether carbon budgets and rates limit the apps from the next tick on."""
@@ -378,3 +393,7 @@ class Ecovisor:
     def site_name(self) -> str:
         """See `Backend`."""
         return self.settings.name
+
+
+def _app_shares(one: wire.Shares) -> AppShares:
+    return AppShares(one.grid, one.solar, one.battery_energy, one.battery_power)

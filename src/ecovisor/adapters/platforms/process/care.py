@@ -87,11 +87,11 @@ class Care:
 
     def _adopt(self, container: Container) -> None:
         record = container.record
+        led = container.first_process_lives()
+        container.first_ended = not led
         if record.boot != processes.boot():
             container.settle()
             return
-        led = container.first_process_lives()
-        container.first_ended = not led
         try:
             container.group = group = group_of(record, self._bound_cores, self.cpus, found=True, led=led)
         except OSError:  # its control group cannot even be made: nothing can run there

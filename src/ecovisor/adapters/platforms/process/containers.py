@@ -207,9 +207,10 @@ class Container:
                     os.kill(pid, signal.SIGTERM)
 
     def first_process_lives(self) -> bool:
-        """Whether the process of the record, which is of this boot, is there, and not another with its number."""
+        """Whether the process of the record is there, and not another with its number."""
         seen = processes.stat(self.record.pid)
-        return seen is not None and seen.started == self.record.started and seen.state not in "ZX"
+        same = seen is not None and seen.started == self.record.started and self.record.boot == processes.boot()
+        return seen is not None and same and seen.state not in "ZX"
 
 
 def new_record(app: str, container_id: str, mechanism: str, groups: Mapping[str, str]) -> Record:

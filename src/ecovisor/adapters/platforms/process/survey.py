@@ -166,19 +166,18 @@ def _bound_v2(tree: Tree, path: str) -> float:
 
 
 def _trial(tree: Tree, mechanism: str, parents: Mapping[str, str]) -> None:
-    """Make a group beside the platform's own, which a keeper may be using, and one in it; limit that, remove both."""
-    own = {controller: f"{path}-trial-{os.getpid()}" for controller, path in parents.items()}
-    paths = below(own, "trial")
+    """Make a group, limit it, remove it."""
+    paths = below(parents, f"trial:{os.getpid()}")
     try:
-        prepare(tree, mechanism, own)
+        prepare(tree, mechanism, parents)
         group: Group = GroupV2(tree, paths["cpu"], math.inf) if mechanism == "cgroup-v2" else GroupV1(tree, paths, math.inf)
         group.limit(0.01)
         group.cpu_s()
     except OSError as error:
         raise _Unfit(f"{error.filename or parents['cpu']}: {error.strerror}; run the server as root") from error
     finally:
-        for path in (*paths.values(), *own.values()):
-            with contextlib.suppress(OSError):
+        for path in (*paths.values(), *parents.values()):
+            with contextlib.suppress(OSError):  # containers of ours are in it
                 tree.remove(path)
 
 
