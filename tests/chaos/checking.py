@@ -1,0 +1,142 @@
+"""What must be true of a ledger after whatever happened, computed from its rows and the plant's own meters."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+
+from ecovisor import wire
+from ecovisor.adapters.stores.ledger import Ledger
+from ecovisor.live.plant_account import Baseline, Standing
+from ecovisor.ports.live import PlantReading
+
+_SITE = (
+    "solar_collected_w",
+    "import_w",
+    "export_w",
+    "battery_charge_w",
+    "battery_discharge_w",
+    "curtailed_w",
+    "node_power_w",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A tick or a gap, with the energies of the site's row. [Wh]"""
+
+    tick: int | None
+    kind: str
+    start_s: float
+    end_s: float
+    wh: dict[str, float]
+    buffer_wh: float
+
+
+@contextmanager
+def opened(ledger_dir: Path) -> Iterator[sqlite3.Connection]:
+    """The file, read as it is by nobody's code but SQLite's."""
+    with closing(sqlite3.connect(f"file:{ledger_dir / 'ledger.sqlite'}?mode=ro", uri=True, timeout=30.0)) as db:
+        yield db
+
+
+def steps(ledger_dir: Path) -> list[Step]:
+    """All steps, in the order in which they were stored."""
+    with opened(ledger_dir) as db:
+        names = {name for _, name, *_ in db.execute("PRAGMA table_info(raw_site)")}
+        columns = ", ".join(f"f.{name if name in names else _place(db, name)}" for name in (*_SITE, "buffer_wh"))
+        rows = db.execute(
+            f"SELECT s.tick, s.kind, s.start_s, s.dt_s, {columns} FROM steps s JOIN raw_site f ON f.step = s.step ORDER BY s.step"
+        ).fetchall()
+        assert len(rows) == db.execute("SELECT COUNT(*) FROM steps").fetchone()[0]
+    found = []
+    for tick, kind, start_s, dt_s, *values in rows:
+        wh = {name: math.nan if value is None else value * dt_s / 3600.0 for name, value in zip(_SITE, values, strict=False)}
+        found.append(Step(tick, kind, start_s, start_s + dt_s, wh, values[-1]))
+    return found
+
+
+def _place(db: sqlite3.Connection, name: str) -> str:
+    (place,) = db.execute("SELECT place FROM columns WHERE tbl = 'site' AND name = ?", (name,)).fetchone()
+    return f"c{place}"
+
+
+def time_is_whole(found: Sequence[Step]) -> None:
+    """Ticks have the numbers 0, 1, 2, …; every instant belongs to one step."""
+    ticks = [one.tick for one in found if one.tick is not None]
+    assert ticks == list(range(len(ticks))), "tick numbers are unique and consecutive"
+    for before, after in pairwise(found):
+        assert abs(after.start_s - before.end_s) < 1e-3, (before, after)
+        assert after.end_s > after.start_s
+    assert all((one.kind == "gap") == (one.tick is None) for one in found)
+
+
+def no_energy_is_negative(found: Sequence[Step]) -> None:
+    """Nor twice as much as the plant can give."""
+    for one in found:
+        for name, value in one.wh.items():
+            assert math.isnan(value) or value >= -1e-9, (name, one)
+
+
+def standing(ledger_dir: Path) -> Standing:
+    """What the last step kept of the plant's meters."""
+    with Ledger.open(ledger_dir, read_only=True) as ledger:
+        last = ledger.last()
+        assert last is not None
+        return msgspec.msgpack.decode(last.plant, type=Standing)
+
+
+def rows_are_the_meters(found: Sequence[Step], begin: Baseline, end: PlantReading) -> None:
+    """All that the plant has metered from ``begin`` to the end of the last gap is in the rows, gaps included: once."""
+    until = max(k for k, one in enumerate(found) if one.kind == "gap") + 1
+    total = {name: math.fsum(one.wh[name] for one in found[:until]) for name in _SITE}
+    first = begin.reading
+
+    def metered(name: str) -> float:
+        return float(getattr(end, name) - getattr(first, name))
+
+    plant_keeps_its_energy(first)
+    plant_keeps_its_energy(end)
+    assert total["solar_collected_w"] == _near(metered("solar_wh"))
+    assert total["node_power_w"] == _near(metered("load_wh"))
+    assert total["battery_charge_w"] - total["battery_discharge_w"] == _near(metered("charge_wh") - metered("discharge_wh"))
+    net_wh = total["import_w"] - total["export_w"] - total["curtailed_w"] - found[until - 1].buffer_wh
+    assert net_wh == _near(metered("import_wh") - metered("export_wh"))
+
+
+def plant_keeps_its_energy(reading: PlantReading) -> None:
+    """What comes in goes out."""
+    left_wh = reading.import_wh + reading.solar_wh + reading.discharge_wh
+    left_wh -= reading.export_wh + reading.load_wh + reading.charge_wh
+    assert abs(left_wh) < 1e-6, reading
+
+
+def _near(value: float) -> object:
+    import pytest
+
+    return pytest.approx(value, abs=1e-6)
+
+
+def levels_are_the_plant_s(site: wire.SiteSnapshot, reading: PlantReading, below_wh: float, tolerance_wh: float) -> None:
+    """The virtual levels are the physical one, but for what a tick may owe."""
+    levels_wh = math.fsum(app.battery.level_wh for app in site.apps)
+    assert abs(levels_wh - (reading.level_wh - below_wh)) <= tolerance_wh
+
+
+def told_is_kept(ledger_dir: Path, told: Sequence[wire.Notification], app: str | None) -> None:
+    """What a reader was told is in the ledger as it was told, and from its first event on there was nothing else."""
+    if not told:
+        return
+    with Ledger.open(ledger_dir, read_only=True) as ledger:
+        number = told[0].id.split(".")
+        before = f"{int(number[0]) - 1}.999999999" if number[1] == "0" else f"{number[0]}.{int(number[1]) - 1}"
+        kept = ledger.events(app, before, 1_000_000)[: len(told)]
+    facts = [(one.id, one.kind, one.app, one.time, one.detail) for one in kept]
+    assert [(one.id, one.kind, one.app, one.time, one.detail) for one in told] == facts
