@@ -218,6 +218,7 @@ async def _open(
             if one.count == 1:  # copies of an app are simulated, and come by their tokens
                 await doors.open(one.name)
         await webhooks.start()
+        notes += platform.isolation().notes
     except BaseException:
         if server is not None:
             await server.stop()

@@ -68,6 +68,11 @@ def serve(
             await run_until_told(site, reload)
         finally:
             await site.close(stop_containers=not keep_containers, stop_plant=False)
+        if site.plant_process is not None:
+            print(
+                f"the emulated plant goes on, as process {site.plant_process.pid}; 'kill {site.plant_process.pid}' ends it",
+                flush=True,
+            )
 
     run(session)
 

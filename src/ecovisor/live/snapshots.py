@@ -165,9 +165,11 @@ class Snapshots:
     def changed(self, app: str) -> None:
         """An app has changed its settings, or told of its progress: show it."""
         number = self._number.get(app)
-        if number is not None:
+        present = self._site.app_names
+        if number is not None and app in present:  # by its number of now: others may have left since the tick
+            now = present.index(app)
             for name in _SETTINGS:
-                self._columns[name][number] = self._site.get(number, name)
+                self._columns[name][number] = self._site.get(now, name)
         self._apps.pop(app, None)
         self._whole = None
 
