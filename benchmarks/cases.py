@@ -140,6 +140,20 @@ def live_idle_three_apps() -> Figures:
     return measure()
 
 
+def ledger_commits() -> Figures:
+    """See `benchmarks.ledger`."""
+    from benchmarks.ledger import commits as measure
+
+    return measure()
+
+
+def ledger_month() -> Figures:
+    """See `benchmarks.ledger`."""
+    from benchmarks.ledger import month as measure
+
+    return measure()
+
+
 def peer_1000_tenants() -> Figures:
     """vessim: 100 tenants, enough steps for its rate to settle (it does not depend on the number of tenants)."""
     from benchmarks.peer import tenant_steps_per_s

@@ -50,6 +50,8 @@ CASES = {
     "snapshot_get_vs_starlette": Case("snapshot_get", "cpu_ratio", 1.5, 1.0, runs=3),
     "live_tick_10000_apps": Case("live_tick_10000_apps", "cpu_s_per_tick", 1.0, 0.5, runs=3),
     "live_idle_three_apps": Case("live_idle_three_apps", "percent_of_a_core", 2.0, 1.0, runs=1),
+    "ledger_commits": Case("ledger_commits", "cpu_ms_per_tick_10000", 400, 250, runs=3),
+    "ledger_month": Case("ledger_month", "part_of_bound", 1.0, 0.5, runs=1),
     "year_10000_apps": Case("year_10000_apps", "cpu_s_per_year", 150, 60, runs=3),
 }
 _MEASURE = "import json, sys; from benchmarks import cases; print(json.dumps(getattr(cases, sys.argv[1])()))"

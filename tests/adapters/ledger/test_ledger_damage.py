@@ -276,14 +276,13 @@ def test_a_file_that_was_cut_is_not_opened(tmp_path: Path, keep: float) -> None:
         Ledger.open(state)
 
 
-def test_a_backup_of_a_damaged_ledger_is_not_made(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("table", "step", "time"), [("kept", 7, "2021-03-01T03:00"), ("raw", 60, "2021-03-02T06:30")])
+def test_a_backup_of_a_damaged_ledger_is_not_made(tmp_path: Path, table: str, step: int, time: str) -> None:
     state = full(tmp_path / "state")
-    good = (state / FILE).read_bytes()
     with closing(sqlite3.connect(state / FILE)) as db:
-        db.execute("UPDATE raw_flows SET demand_w = demand_w + 1e-9 WHERE step = 7")
+        assert db.execute(f"UPDATE {table}_flows SET demand_w = demand_w + 1e-9 WHERE step = ?", (step,)).rowcount == 3
         db.commit()
-    assert good != (state / FILE).read_bytes()
-    with pytest.raises(StoreError, match=r"tick 6 at 2021-03-01T03:00:00Z changed on the disk; restore a backup"):
+    with pytest.raises(StoreError, match=rf"tick {step - 1} at {time}:00Z changed on the disk; restore a backup"):
         back_up(state, tmp_path / "copy.sqlite")
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
 

@@ -17,8 +17,9 @@ from tests.adapters.ledger import made
 from tests.adapters.ledger.made import START_S, Made
 
 from ecovisor import wire
-from ecovisor.adapters.stores.ledger import Ledger
+from ecovisor.adapters.stores.ledger import Ledger, bundles
 from ecovisor.adapters.stores.ledger.calendar import Calendar
+from ecovisor.adapters.stores.ledger.checks import check_all
 from ecovisor.model.errors import SettingRefused
 from ecovisor.model.units import instant_s
 
@@ -44,7 +45,16 @@ def near(found: float | None, expected: float, size: float | None = None) -> boo
 
 
 @contextmanager
-def a_ledger(ticks: list[Made], timezone: str = "UTC") -> Iterator[Ledger]:
+def a_ledger(ticks: list[Made], timezone: str = "UTC", *, rows_at_once: int = bundles.ROWS_AT_ONCE) -> Iterator[Ledger]:
+    """A ledger with these ticks; bundles of at most so many rows."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(bundles, "ROWS_AT_ONCE", rows_at_once)
+        with _a_ledger(ticks, timezone) as ledger:
+            yield ledger
+
+
+@contextmanager
+def _a_ledger(ticks: list[Made], timezone: str) -> Iterator[Ledger]:
     with tempfile.TemporaryDirectory(dir=made.MEMORY) as folder, Ledger.open(Path(folder), timezone=timezone) as ledger:
         made.fill(ledger, ticks)
         yield ledger
@@ -120,7 +130,8 @@ def test_usage_is_the_sum_over_the_rows_in_many_histories(data: st.DataObject, t
 
 
 def compare_with_rows(data: st.DataObject, ticks: list[Made], zone: str) -> None:
-    with a_ledger(ticks, zone) as ledger:
+    rows_at_once = data.draw(st.sampled_from([bundles.ROWS_AT_ONCE, 60, 30]))  # all of an hour, some ticks, now and then none
+    with a_ledger(ticks, zone, rows_at_once=rows_at_once) as ledger:
         for _ in range(4):
             start_s, end_s = data.draw(bounds(ticks))
             inside = within(ticks, start_s, end_s)
@@ -231,10 +242,10 @@ def answers(ledger: Ledger, edges: list[float]) -> list[object]:
     ] + [ledger.usage_of_all(edges[0], edges[-1]), ledger.sums(edges)]
 
 
-@pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Kolkata"])
-def test_letting_go_of_ticks_leaves_the_sums_of_hours_to_the_last_bit(zone: str) -> None:
+@pytest.mark.parametrize(("zone", "rows_at_once"), [("Europe/Berlin", bundles.ROWS_AT_ONCE), ("Asia/Kolkata", 30)])
+def test_letting_go_of_ticks_leaves_the_sums_of_hours_to_the_last_bit(zone: str, rows_at_once: int) -> None:
     ticks = days_of(zone, 4)
-    with a_ledger(ticks, zone) as ledger:
+    with a_ledger(ticks, zone, rows_at_once=rows_at_once) as ledger:
         hours = ledger_hours(ticks, zone)
         before = answers(ledger, hours), answers(ledger, [hours[3], hours[50], hours[-20]])
         pruned = ledger.prune(ticks_before_s=ticks[-1].end_s - 86_400.0)
@@ -283,6 +294,25 @@ def test_what_a_crash_left_of_marked_ticks_is_not_counted_and_goes_the_next_time
         assert ledger.usage("a", START_S, START_S + 86_400.0) == before
         assert ledger.prune(ticks_before_s=START_S).ticks == 6 * 11
         assert ledger.usage("a", START_S, START_S + 86_400.0) == before
+
+
+@pytest.mark.parametrize("rows_at_once", [bundles.ROWS_AT_ONCE, 60, 1])
+def test_moving_rows_changes_nothing(rows_at_once: int) -> None:
+    rnd = random.Random(8)
+    first = made.ticks(50, dt_s=300.0)
+    gap = Made(None, first[-1].end_s, 500.0, [made.row(rnd, "_site", 500.0, containers=())])
+    rest = made.ticks(60, dt_s=300.0, start_s=gap.end_s, first=50, seed=2)
+    with a_ledger([*first, gap, *rest], rows_at_once=rows_at_once) as ledger:
+        moved = ledger._writing()._db.execute("SELECT COUNT(*) FROM kept_flows").fetchone()[0]
+        assert (moved > 200) == (rows_at_once > 1)
+        blocks = list(ledger.blocks("flows"))
+        assert [block.times_s[0] for block in blocks] == [tick.start_s for tick in (*first, gap, *rest)]
+        for block, tick in zip(blocks, (*first, gap, *rest), strict=True):
+            assert list(block.keys["app"]) == [row.app for row in tick.rows]
+            for column in made.POWERS:
+                assert list(block.columns[column]) == [row.values[column] for row in tick.rows]
+        with ledger._readers.reading() as db:
+            check_all(db, ledger.path)
 
 
 def test_gaps_and_their_energy_outlive_the_ticks() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 KEY, NUMBER, TEXT = "key", "number", "text"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_RESERVED = ("step", "time")
+_RESERVED = ("step", "time", "bundle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,19 @@ def check_name(name: str) -> str:
     """
     if _NAME.fullmatch(name) is None or name in _RESERVED:
         raise ValueError(
-            f"{name!r}: names of tables and columns are lower-case letters, digits and underscores, and not step or time"
+            f"{name!r}: names of tables and columns are lower-case letters, digits and underscores, and not step, time or bundle"
         )
     return name
 
 
 def raw(table: str) -> str:
-    """Name of the table in the file."""
+    """Where the rows of a table are by tick."""
     return f'"raw_{check_name(table)}"'
+
+
+def kept(table: str) -> str:
+    """Where the rows of a table are by key, in bundles of ticks."""
+    return f'"kept_{check_name(table)}"'
 
 
 def extend(db: sqlite3.Connection, catalog: Catalog, wanted: Mapping[str, Layout]) -> Catalog:
@@ -90,7 +95,8 @@ def extend(db: sqlite3.Connection, catalog: Catalog, wanted: Mapping[str, Layout
         numbers = [name for name in layout.numbers if name not in have.columns]
         texts = [name for name in layout.texts if name not in have.columns]
         for name, role in (*((name, NUMBER) for name in numbers), *((name, TEXT) for name in texts)):
-            db.execute(f"ALTER TABLE {raw(table)} ADD COLUMN {_column(name, role)}")
+            for place in (raw(table), kept(table)):
+                db.execute(f"ALTER TABLE {place} ADD COLUMN {_column(name, role)}")
             _note(db, table, name, role)
         tables[table] = Layout(have.keys, (*have.numbers, *numbers), (*have.texts, *texts))
     return Catalog(tables)
@@ -99,11 +105,23 @@ def extend(db: sqlite3.Connection, catalog: Catalog, wanted: Mapping[str, Layout
 def _make(db: sqlite3.Connection, table: str, layout: Layout) -> None:
     roles = [(name, KEY) for name in layout.keys] + [(name, NUMBER) for name in layout.numbers]
     roles += [(name, TEXT) for name in layout.texts]
-    columns = ", ".join(_column(name, role) for name, role in roles)
-    keys = ", ".join(("step", *(f'"{name}"' for name in layout.keys)))
-    db.execute(f"CREATE TABLE {raw(table)} (step INTEGER NOT NULL, {columns}, PRIMARY KEY ({keys})) WITHOUT ROWID")
+    columns = "".join(f", {_column(name, role)}" for name, role in roles)
+    keys = "".join(f', "{name}"' for name in layout.keys)
+    db.execute(f"CREATE TABLE {raw(table)} (step INTEGER NOT NULL{columns}, PRIMARY KEY (step{keys})) WITHOUT ROWID")
+    make_kept(db, table, layout)
     for name, role in roles:
         _note(db, table, name, role)
+
+
+def make_kept(db: sqlite3.Connection, table: str, layout: Layout) -> None:
+    """Make the table of bundles, inside the caller's transaction."""
+    roles = [(name, KEY) for name in layout.keys] + [(name, NUMBER) for name in layout.numbers]
+    columns = "".join(f", {_column(name, role)}" for name, role in [*roles, *((name, TEXT) for name in layout.texts)])
+    keys = "".join(f'"{name}", ' for name in layout.keys)
+    db.execute(
+        f"CREATE TABLE {kept(table)} (bundle INTEGER NOT NULL, step INTEGER NOT NULL{columns}, PRIMARY KEY (bundle, {keys}step)) "
+        "WITHOUT ROWID"
+    )
 
 
 def _column(name: str, role: str) -> str:

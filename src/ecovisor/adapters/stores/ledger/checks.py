@@ -9,9 +9,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
-from ecovisor.adapters.stores.ledger.catalog import Catalog, load_catalog, raw
+from ecovisor.adapters.stores.ledger.bundles import Stretch, stretches
+from ecovisor.adapters.stores.ledger.catalog import Catalog, load_catalog
 from ecovisor.adapters.stores.ledger.connection import store_errors
 from ecovisor.adapters.stores.ledger.fingerprints import Columns, bytes_fingerprint, fingerprint, step_fingerprint
 from ecovisor.adapters.stores.ledger.rollups import DAY_HEAD, HOUR_HEAD, bucket_columns
@@ -55,8 +58,8 @@ def check_newest(db: sqlite3.Connection, path: Path) -> None:
     with _damage(path):
         check_state(db, path)
         catalog, rows = load_catalog(db), 0
-        for (step,) in db.execute("SELECT step FROM steps ORDER BY step DESC"):
-            rows += check_step(db, path, catalog, step)
+        for stretch in reversed(_parts(db)):
+            rows += _check_stretch(db, path, catalog, stretch)
             if rows > _NEWEST_ROWS:
                 break
 
@@ -67,7 +70,7 @@ def check_all(db: sqlite3.Connection, path: Path, progress: Callable[[int, int],
     Args:
         db: in a read transaction.
         path: of the file, for messages.
-        progress: told the steps read, and how many there are.
+        progress: told how much has been read, and of how much.
 
     Raises:
         StoreError: something is damaged.
@@ -83,12 +86,11 @@ def check_all(db: sqlite3.Connection, path: Path, progress: Callable[[int, int],
                 raise StoreError(f"{path}: the gap at {iso_utc(row[0])} changed on the disk; {REMEDY}")
         _check_buckets(db, path, "hour", HOUR_HEAD)
         _check_buckets(db, path, "day", DAY_HEAD)
-        catalog = load_catalog(db)
-        steps = [row[0] for row in db.execute("SELECT step FROM steps ORDER BY step")]
-        for k, step in enumerate(steps):
-            check_step(db, path, catalog, step)
+        catalog, parts = load_catalog(db), _parts(db)
+        for k, stretch in enumerate(parts):
+            _check_stretch(db, path, catalog, stretch)
             if progress is not None:
-                progress(k + 1, len(steps))
+                progress(k + 1, len(parts))
 
 
 def check_state(db: sqlite3.Connection, path: Path) -> None:
@@ -107,49 +109,68 @@ def check_state(db: sqlite3.Connection, path: Path) -> None:
         raise StoreError(f"{path}: the checkpoint changed on the disk; {REMEDY}")
 
 
-def check_step(db: sqlite3.Connection, path: Path, catalog: Catalog, step: int) -> int:
-    """The rows of a step; returns how many there are.
-
-    Raises:
-        StoreError: they are not those that were written.
-    """
-    tick, start_s, crc = db.execute("SELECT tick, start_s, crc FROM steps WHERE step = ?", (step,)).fetchone()
-    tables = {table: _rows(db, catalog, table, step) for table in catalog.tables}
-    if _fingerprint(db, step, tables) != crc:
-        what = f"tick {tick}" if tick is not None else "the gap"
-        raise StoreError(f"{path}: {what} at {iso_utc(start_s)} changed on the disk; {REMEDY}")
-    return 1 + sum(len(rows.integers[0][1]) for rows in tables.values() if rows is not None and rows.integers)
-
-
-def stored_step_fingerprint(db: sqlite3.Connection, catalog: Catalog, step: int) -> int:
-    """Of a step as it is in the file."""
-    return _fingerprint(db, step, {table: _rows(db, catalog, table, step) for table in catalog.tables})
+def stored_fingerprints(db: sqlite3.Connection, catalog: Catalog, stretch: Stretch) -> dict[int, int]:
+    """Of steps as they are in the file."""
+    tables = {table: _columns(db, catalog, table, stretch) for table in catalog.tables}
+    found = {}
+    for step, *head in db.execute(
+        "SELECT step, tick, kind, start_s, dt_s, wall_s, late_s, price_per_kwh FROM steps WHERE step BETWEEN ? AND ?", stretch.steps
+    ):
+        events = db.execute(
+            "SELECT tick, number, step, time_s, app, kind, detail, value FROM events WHERE step = ? ORDER BY tick, number", (step,)
+        ).fetchall()
+        found[step] = step_fingerprint(head, {table: rows[step] for table, rows in tables.items() if step in rows}, events)
+    return found
 
 
-def _fingerprint(db: sqlite3.Connection, step: int, tables: dict[str, Columns | None]) -> int:
-    head = db.execute(
-        "SELECT tick, kind, start_s, dt_s, wall_s, late_s, price_per_kwh FROM steps WHERE step = ?", (step,)
-    ).fetchone()
-    events = db.execute(
-        "SELECT tick, number, step, time_s, app, kind, detail, value FROM events WHERE step = ? ORDER BY tick, number", (step,)
-    ).fetchall()
-    return step_fingerprint(head, {table: rows for table, rows in tables.items() if rows is not None}, events)
+def _parts(db: sqlite3.Connection) -> list[Stretch]:
+    """All steps, in stretches of some rows."""
+    first, last = db.execute("SELECT COALESCE(MIN(step), 1), COALESCE(MAX(step), 0) FROM steps").fetchone()
+    found = []
+    for stretch in stretches(db, first, last):
+        if stretch.bundles is None:
+            steps = [row[0] for row in db.execute("SELECT step FROM steps WHERE step BETWEEN ? AND ?", stretch.steps)]
+            found += [Stretch(step, step, None) for step in steps]
+        else:
+            ranges = db.execute("SELECT first_step, last_step FROM bundles WHERE first_step BETWEEN ? AND ?", stretch.bundles)
+            found += [Stretch(bundle, end, (bundle, bundle)) for bundle, end in ranges]
+    return found
 
 
-def _rows(db: sqlite3.Connection, catalog: Catalog, table: str, step: int) -> Columns | None:
+def _check_stretch(db: sqlite3.Connection, path: Path, catalog: Catalog, stretch: Stretch) -> int:
+    """Compare the steps of a stretch with what was written; returns roughly how many rows there are."""
+    found = stored_fingerprints(db, catalog, stretch)
+    for step, tick, start_s, crc in db.execute(
+        "SELECT step, tick, start_s, crc FROM steps WHERE step BETWEEN ? AND ?", stretch.steps
+    ):
+        if found[step] != crc:
+            what = f"tick {tick}" if tick is not None else "the gap"
+            raise StoreError(f"{path}: {what} at {iso_utc(start_s)} changed on the disk; {REMEDY}")
+    widest = max((_rows_in(db, table, stretch) for table in catalog.tables), default=0)
+    return max(1, widest)
+
+
+def _rows_in(db: sqlite3.Connection, table: str, stretch: Stretch) -> int:
+    found: int = db.execute(f"SELECT COUNT(*) {stretch.rows(table, '')}", stretch.steps).fetchone()[0]
+    return found
+
+
+def _columns(db: sqlite3.Connection, catalog: Catalog, table: str, stretch: Stretch) -> dict[int, Columns]:
+    """The rows of a table by step."""
     layout = catalog.layout(table)
-    names = ", ".join(f'"{name}"' for name in (*layout.keys, *layout.texts, *layout.numbers))
-    order = ", ".join(f'"{name}"' for name in layout.keys) or "step"
-    rows = db.execute(f"SELECT {names} FROM {raw(table)} WHERE step = ? ORDER BY {order}", (step,)).fetchall()  # noqa: S608
-    if not rows:
-        return None
-    columns = list(zip(*rows, strict=True))
-    split = len(layout.keys) + len(layout.texts)
-    return Columns(
-        table,
-        list(zip((*layout.keys, *layout.texts), columns[:split], strict=True)),
-        list(zip(layout.numbers, columns[split:], strict=True)),
-    )
+    integers, numbers = (*layout.keys, *layout.texts), layout.numbers
+    names = ", ".join(("r.step", *(f'r."{name}"' for name in (*integers, *numbers))))
+    order = ", ".join(("r.step", *(f'r."{name}"' for name in layout.keys)))
+    found = {}
+    rows = db.execute(f"SELECT {names} {stretch.rows(table, '')} ORDER BY {order}", stretch.steps)
+    for step, group in groupby(rows, key=itemgetter(0)):
+        columns = list(zip(*group, strict=True))[1:]
+        found[step] = Columns(
+            table,
+            list(zip(integers, columns[: len(integers)], strict=True)),
+            list(zip(numbers, columns[len(integers) :], strict=True)),
+        )
+    return found
 
 
 def _check_buckets(db: sqlite3.Connection, path: Path, span: str, head: str) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ecovisor import wire
-from ecovisor.adapters.stores.ledger.catalog import load_catalog, raw, text_ids
+from ecovisor.adapters.stores.ledger.bundles import stretches
+from ecovisor.adapters.stores.ledger.catalog import load_catalog, text_ids
 from ecovisor.adapters.stores.ledger.measures import FLOWS, QUALITIES, Kind
 from ecovisor.adapters.stores.ledger.pieces import SAME_S, STEPS, Piece, bounds, pieces
 from ecovisor.adapters.stores.ledger.sums import Summing, Totals
@@ -35,7 +36,7 @@ _MEANS = {measure.source: (measure.name, "metered_s", _HOUR_S) for measure in FL
 _UNITS = (("_g_per_kwh", "g/kWh"), ("_wh", "Wh"), ("_w", "W"), ("_g", "g"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Sample:
     """A column over a tick or a bucket."""
 
@@ -149,18 +150,18 @@ def _of_totals(totals: Totals, metric: str) -> float | None:
 def _samples(db: sqlite3.Connection, app_id: int, metric: str, start_s: float, end_s: float) -> list[_Sample]:
     """In the order of time: ticks where they are kept, buckets where these tell the metric."""
     summing = Summing(db)
-    texts = "t.text" if "quality" in summing.catalog.layout("flows").texts else "''"
-    join = "LEFT JOIN texts t ON t.id = r.quality" if texts != "''" else ""
+    quality = "r.quality" if "quality" in summing.catalog.layout("flows").texts else "NULL"
+    names = {number: text for text, number in text_ids(db, map(str, QUALITIES)).items()}
     samples = []
     for piece in pieces(db, (start_s, end_s), fine=True):
         if piece.kind == STEPS:
             samples += [
-                _Sample(from_s, from_s + dt_s, dt_s, value, quality or "")
-                for from_s, dt_s, value, quality in db.execute(
-                    f'SELECT s.start_s, s.dt_s, r."{metric}", {texts} FROM steps s '  # noqa: S608 - a column of the catalog
-                    f"CROSS JOIN {raw('flows')} r ON r.step = s.step AND r.app = ? {join} "
-                    "WHERE s.step BETWEEN ? AND ? AND s.tick IS NOT NULL",
-                    (app_id, piece.first, piece.last),
+                _Sample(from_s, from_s + dt_s, dt_s, value, names.get(number, ""))
+                for stretch in stretches(db, piece.first, piece.last)
+                for from_s, dt_s, value, number in db.execute(
+                    f'SELECT s.start_s, s.dt_s, r."{metric}", {quality} '
+                    f"{stretch.rows('flows', ' AND r.app = ?')} AND s.tick IS NOT NULL",
+                    (app_id, *stretch.steps),
                 )
             ]
         elif _rolled(metric):

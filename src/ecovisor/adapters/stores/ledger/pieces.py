@@ -94,16 +94,32 @@ class _Split:
 
     def _steps(self, first: int, last: int) -> None:
         """Ticks in a range of steps, as few ranges as intervals need."""
-        for step, start_s, end_s in self.db.execute(
-            "SELECT step, start_s, start_s + dt_s FROM steps "
-            "WHERE step BETWEEN ? AND ? AND tick IS NOT NULL AND start_s + dt_s > ? AND start_s < ? ORDER BY step",
-            (first, last, self.start_s, self.end_s),
-        ):
-            before = self.found[-1] if self.found else None
-            if before and before.kind == STEPS and before.last >= first and before.interval == self._interval(start_s):
-                self.found[-1] = replace(before, last=step, end_s=end_s)
-            else:
-                self._add(STEPS, step, step, start_s, end_s)
+        where = "FROM steps WHERE step BETWEEN ? AND ? AND tick IS NOT NULL AND start_s + dt_s > ? AND start_s < ?"
+        bounds = (first, last, self.start_s, self.end_s)
+        if not self.inner:
+            row = self.db.execute(f"SELECT MIN(step), MAX(step), MIN(start_s), MAX(start_s + dt_s) {where}", bounds).fetchone()
+            if row[0] is not None:
+                self._add_steps(row[0], row[1], row[2], row[3], 0)
+            return
+        run: list[tuple[int, float, float]] = []
+        of = -1
+        for row in self.db.execute(f"SELECT step, start_s, start_s + dt_s {where} ORDER BY step", bounds):
+            interval = self._interval(row[1])
+            if run and interval != of:
+                self._add_steps(run[0][0], run[-1][0], run[0][1], run[-1][2], of)
+                run = []
+            of = interval
+            run.append(row)
+        if run:
+            self._add_steps(run[0][0], run[-1][0], run[0][1], run[-1][2], of)
+
+    def _add_steps(self, first: int, last: int, start_s: float, end_s: float, interval: int) -> None:
+        """A range of ticks; one that follows another in the same interval lengthens it."""
+        before = self.found[-1] if self.found else None
+        if before is not None and before.kind == STEPS and before.interval == interval:
+            self.found[-1] = replace(before, last=last, end_s=end_s)
+        else:
+            self.found.append(Piece(STEPS, first, last, start_s, end_s, interval))
 
     def _fits(self, start_s: float, last_start_s: float) -> bool:
         """Whether all ticks of a bucket begin in one interval, and none of them before the start; where ticks are wanted, never."""

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 from ecovisor import wire
 from ecovisor.adapters.stores.ledger import history, notifications, usage
-from ecovisor.adapters.stores.ledger.catalog import load_catalog, raw, text_ids
+from ecovisor.adapters.stores.ledger.bundles import stretches
+from ecovisor.adapters.stores.ledger.catalog import load_catalog, text_ids
 from ecovisor.adapters.stores.ledger.checks import REMEDY
 from ecovisor.adapters.stores.ledger.connection import Readers
 from ecovisor.adapters.stores.ledger.facts import read_facts
@@ -216,12 +218,11 @@ def _blocks(db: sqlite3.Connection, table: str, after: int) -> tuple[list[Block]
     names = ", ".join(f'r."{name}"' for name in layout.columns)
     order = ", ".join(("r.step", *(f'r."{name}"' for name in layout.keys)))
     texts = dict(db.execute("SELECT id, text FROM texts"))
+    rows: list[tuple[Any, ...]] = []
+    for stretch in stretches(db, after + 1, last[0]):
+        statement = f"SELECT r.step, s.start_s, {names} {stretch.rows(table, '')} ORDER BY {order}"
+        rows += db.execute(statement, stretch.steps).fetchall()
     found = []
-    rows = db.execute(
-        f"SELECT r.step, s.start_s, {names} FROM {raw(table)} r JOIN steps s ON s.step = r.step "  # noqa: S608 - names of the catalog
-        f"WHERE r.step > ? AND r.step <= ? ORDER BY {order}",
-        (after, last[0]),
-    )
     for _, group in groupby(rows, key=itemgetter(0)):
         columns = list(zip(*group, strict=True))
         by_name = dict(zip(layout.columns, columns[2:], strict=True))

@@ -8,13 +8,13 @@ they came to. The file keeps its size; new rows take the room.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ecovisor.adapters.stores.ledger.catalog import load_catalog, raw
+from ecovisor.adapters.stores.ledger.bundles import ROWS_AT_ONCE, Stretch, stretches
+from ecovisor.adapters.stores.ledger.catalog import kept, load_catalog, raw
 from ecovisor.adapters.stores.ledger.measures import ROLLED
 from ecovisor.adapters.stores.ledger.writing import Writer
-
-_ROWS_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +57,45 @@ def _delete_ticks(writer: Writer) -> int:
     """Some ticks of hours that are marked; returns how many."""
     with writer.change() as db:
         gone = db.execute("SELECT COALESCE(MAX(last_step), 0) FROM hours WHERE raw = 0").fetchone()[0]
-        steps = [
-            row[0]
-            for row in db.execute(
-                "SELECT step FROM steps WHERE step <= ? AND tick IS NOT NULL ORDER BY step LIMIT ?", (gone, _ROWS_AT_ONCE)
-            )
-        ]
-        if not steps:
+        oldest = db.execute("SELECT MIN(step) FROM steps WHERE step <= ? AND tick IS NOT NULL", (gone,)).fetchone()[0]
+        if oldest is None:
             return 0
         tables = load_catalog(db).tables
-        per_step = sum(_count(db, table, steps[0]) for table in tables)
-        steps = steps[: max(1, _ROWS_AT_ONCE // max(1, per_step))]
-        for table in tables:
-            db.executemany(f"DELETE FROM {raw(table)} WHERE step = ?", ((step,) for step in steps))  # noqa: S608 - catalog name
-        db.executemany("DELETE FROM events WHERE step = ?", ((step,) for step in steps))
-        db.executemany("DELETE FROM steps WHERE step = ?", ((step,) for step in steps))
+        stretch = stretches(db, oldest, gone)[0]
+        if stretch.bundles is None:
+            steps = _some_steps(db, tables, stretch)
+        else:
+            bundle = stretch.bundles[0]
+            steps = [
+                row[0]
+                for row in db.execute(
+                    "SELECT s.step FROM bundles b JOIN steps s "
+                    "ON s.step BETWEEN b.first_step AND b.last_step WHERE b.first_step = ?",
+                    (bundle,),
+                )
+            ]
+            for table in tables:
+                db.execute(f"DELETE FROM {kept(table)} WHERE bundle = ?", (bundle,))  # noqa: S608 - catalog name
+            db.execute("DELETE FROM bundles WHERE first_step = ?", (bundle,))
+        for name in ("events", "steps"):
+            db.executemany(f"DELETE FROM {name} WHERE step = ?", ((step,) for step in steps))  # noqa: S608 - two tables
         return len(steps)
+
+
+def _some_steps(db: sqlite3.Connection, tables: Iterable[str], stretch: Stretch) -> list[int]:
+    """Delete the rows of the first ticks that lie by tick; returns their steps."""
+    steps = [
+        row[0]
+        for row in db.execute(
+            "SELECT step FROM steps WHERE step BETWEEN ? AND ? AND tick IS NOT NULL ORDER BY step LIMIT ?",
+            (*stretch.steps, ROWS_AT_ONCE),
+        )
+    ]
+    per_step = sum(_count(db, table, steps[0]) for table in tables)
+    steps = steps[: max(1, ROWS_AT_ONCE // max(1, per_step))]
+    for table in tables:
+        db.executemany(f"DELETE FROM {raw(table)} WHERE step = ?", ((step,) for step in steps))  # noqa: S608 - catalog name
+    return steps
 
 
 def _count(db: sqlite3.Connection, table: str, step: int) -> int:

@@ -13,10 +13,11 @@ their texts are in `texts`. `hour_NAME` and `day_NAME` are the sums of ``measure
     steps       ticks and gaps, in the order of time
     gaps        time without ticks
     events      what happened, by the coming tick and a number
-    raw_…       rows of ticks
+    raw_…       rows of ticks, by tick
+    kept_…      the same of closed hours, by app; `bundles` says which ticks are there
     hours days  the closed buckets; hour_… day_…  their sums
 
-Version 1 had no days, no prices, no list of gaps and no checksums.
+Version 1 had no days, no bundles, no prices, no list of gaps and no checksums.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from __future__ import annotations
 import sqlite3
 from itertools import pairwise
 
-from ecovisor.adapters.stores.ledger.catalog import load_catalog
-from ecovisor.adapters.stores.ledger.checks import stored_step_fingerprint
+from ecovisor.adapters.stores.ledger.bundles import Stretch
+from ecovisor.adapters.stores.ledger.catalog import load_catalog, make_kept
+from ecovisor.adapters.stores.ledger.checks import stored_fingerprints
 from ecovisor.adapters.stores.ledger.facts import write_facts
 from ecovisor.adapters.stores.ledger.fingerprints import bytes_fingerprint, fingerprint
 from ecovisor.adapters.stores.ledger.measures import FLOWS, ROLLED, Rolled
@@ -68,6 +70,7 @@ CREATE TABLE hours (
 CREATE INDEX hours_by_day ON hours (day_s);
 """
 _SINCE_2 = """
+CREATE TABLE bundles (first_step INTEGER PRIMARY KEY, last_step INTEGER NOT NULL, moved INTEGER NOT NULL);
 CREATE TABLE gaps (start_s REAL PRIMARY KEY, end_s REAL NOT NULL, step INTEGER, crc INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE days (
     day_s INTEGER PRIMARY KEY, start_s REAL NOT NULL, last_start_s REAL NOT NULL, end_s REAL NOT NULL, ticks INTEGER NOT NULL,
@@ -95,7 +98,7 @@ def upgrade(db: sqlite3.Connection, version: int) -> None:
 
 
 def _from_1_to_2(db: sqlite3.Connection) -> None:
-    """Days, gaps, prices, and a checksum for everything that is there."""
+    """Days, bundles, gaps, prices, and a checksum for everything that is there."""
     _run(db, _SINCE_2)
     for table, column in (
         ("state", "crc INTEGER NOT NULL DEFAULT 0"),
@@ -119,8 +122,11 @@ def _from_1_to_2(db: sqlite3.Connection) -> None:
         crc = bytes_fingerprint(kind, key, value)
         db.execute("UPDATE registry SET crc = ? WHERE kind = ? AND key = ?", (crc, kind, key))
     catalog = load_catalog(db)
+    for table, layout in catalog.tables.items():
+        make_kept(db, table, layout)
     for (step,) in db.execute("SELECT step FROM steps").fetchall():
-        db.execute("UPDATE steps SET crc = ? WHERE step = ?", (stored_step_fingerprint(db, catalog, step), step))
+        found = stored_fingerprints(db, catalog, Stretch(step, step, None))
+        db.execute("UPDATE steps SET crc = ? WHERE step = ?", (found[step], step))
     db.execute(
         "UPDATE hours SET last_start_s = (SELECT MAX(s.start_s) FROM steps s WHERE s.step BETWEEN first_step AND last_step "
         "AND s.tick IS NOT NULL)"

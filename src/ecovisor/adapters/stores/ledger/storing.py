@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ecovisor import wire
 from ecovisor.adapters.stores.ledger.batch import GAP, Batch, Rows
+from ecovisor.adapters.stores.ledger.bundles import bundle_some
 from ecovisor.adapters.stores.ledger.calendar import Calendar
 from ecovisor.adapters.stores.ledger.catalog import Catalog, Layout, Texts, extend, load_catalog, load_texts, raw
 from ecovisor.adapters.stores.ledger.fingerprints import Columns, bytes_fingerprint, step_fingerprint
@@ -99,6 +100,7 @@ def store(db: sqlite3.Connection, batch: Batch, before: Memory, calendar: Calend
     hour = before.hour
     if batch.tick is not None:
         hour = _running(db, batch, before.hour, step, calendar).with_tick(step, batch, keys)
+        bundle_some(db, catalog)
     return replace(
         before,
         step=step,

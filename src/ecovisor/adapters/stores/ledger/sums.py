@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from ecovisor.adapters.stores.ledger.catalog import load_catalog, raw, text_ids
+from ecovisor.adapters.stores.ledger.bundles import Stretch, stretches
+from ecovisor.adapters.stores.ledger.catalog import load_catalog, text_ids
 from ecovisor.adapters.stores.ledger.measures import QUALITIES, ROLLED_BY_TABLE, Kind, Rolled, sql
 from ecovisor.adapters.stores.ledger.pieces import STEPS, Piece, bounds, pieces
 
@@ -73,8 +74,15 @@ class Summing:
             for k, part in enumerate(parts)
         ]
 
-    def steps(self, table: str, first: int, last: int, key: Key = (), *, gaps: bool = False) -> list[Row]:
-        """Sums of the ticks (or the gaps) in a range of steps: the keys, then the measures, by key."""
+    def steps(self, table: str, first: int, last: int, key: Key = ()) -> list[Row]:
+        """Sums of the ticks in a range of steps: the keys, then the measures; a row for each key and stretch."""
+        return [row for stretch in stretches(self.db, first, last) for row in self._sum(table, stretch, key, "NOT NULL")]
+
+    def gap(self, table: str, step: int, key: Key = ()) -> list[Row]:
+        """What was booked over a gap, by key."""
+        return self._sum(table, Stretch(step, step, None), key, "NULL")
+
+    def _sum(self, table: str, stretch: Stretch, key: Key, tick: str) -> list[Row]:
         rolled = ROLLED_BY_TABLE[table]
         columns = self.catalog.layout(table).columns
         if table not in self.catalog.tables:
@@ -83,14 +91,16 @@ class Summing:
         keys = [f"r.{name}" for name in rolled.keys]
         # Beside a lone MAX(), SQLite takes bare columns from the row that has it: levels are those of the last tick.
         values = [sql(measure, rolled, columns, flows, self._text_ids) for measure in rolled.measures]
-        join = "LEFT JOIN raw_flows f ON f.step = r.step AND f.app = r.app " if table == "containers" and flows else ""
+        beside = ""
+        if table == "containers" and flows:
+            same = "f.step = r.step AND f.app = r.app" + (" AND f.bundle = r.bundle" if stretch.bundles else "")
+            beside = f" LEFT JOIN {stretch.table('flows')} f ON {same}"
+        rows = stretch.rows(table, _where(rolled, key)).replace(" WHERE ", f"{beside} WHERE ")
         statement = (
-            f"SELECT {', '.join((*keys, *values))}, MAX(s.step) FROM steps s CROSS JOIN {raw(table)} r "  # noqa: S608 - catalog names
-            f"ON r.step = s.step {_where(rolled, key)} {join} "
-            f"WHERE s.step BETWEEN ? AND ? AND s.tick IS {'NULL' if gaps else 'NOT NULL'} "
+            f"SELECT {', '.join((*keys, *values))}, MAX(s.step) {rows} AND s.tick IS {tick} "
             f"GROUP BY {', '.join(keys or ('s.tick IS NULL',))}"
         )
-        return [tuple(row[:-1]) for row in self.db.execute(statement, (*key, first, last))]
+        return [tuple(row[:-1]) for row in self.db.execute(statement, (*key, *stretch.steps))]
 
     def bucket(self, table: str, piece: Piece, key: Key = ()) -> dict[Key, Totals]:
         """Sums of one closed day or hour, by key."""
@@ -109,7 +119,7 @@ class Summing:
             intervals = {piece.first: piece.interval for piece in run}
             for row in self.db.execute(
                 f"SELECT b.{span}_s, {names} FROM {span}s b CROSS JOIN {span}_{rolled.table} r "  # noqa: S608 - names of measures
-                f"ON r.{span}_s = b.{span}_s {where} WHERE b.{span}_s BETWEEN ? AND ?",
+                f"ON r.{span}_s = b.{span}_s{where} WHERE b.{span}_s BETWEEN ? AND ?",
                 (*key, run[0].first, run[-1].last),
             ):
                 yield intervals[row[0]], (row[1:],)
@@ -119,7 +129,7 @@ class Summing:
         for step, start_s, end_s in self.db.execute(
             "SELECT step, start_s, end_s FROM gaps WHERE step IS NOT NULL AND end_s > ? AND start_s < ?", (edges[0], edges[-1])
         ).fetchall():
-            for row in self.steps(rolled.table, step, step, key, gaps=True):
+            for row in self.gap(rolled.table, step, key):
                 split = len(rolled.keys)
                 for k, (from_s, to_s) in enumerate(pairwise(edges)):
                     part = (min(end_s, to_s) - max(start_s, from_s)) / (end_s - start_s)
@@ -135,7 +145,7 @@ def _part(kind: Kind, value: float | None, part: float) -> float | None:
 
 
 def _where(rolled: Rolled, key: Key) -> str:
-    return " ".join(f"AND r.{name} = ?" for name, _ in zip(rolled.keys, key, strict=False))
+    return "".join(f" AND r.{name} = ?" for name, _ in zip(rolled.keys, key, strict=False))
 
 
 def _runs(found: Sequence[Piece]) -> Iterable[list[Piece]]:
