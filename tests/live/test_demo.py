@@ -14,7 +14,19 @@ DARK_FROM, TICKS = 12, 20
 
 @pytest.mark.live
 def test_three_apps_differ_in_their_grid_share_and_without_the_sun_a_real_process_slows_down() -> None:
-    command = [sys.executable, "-m", "ecovisor", "demo", "--ticks", str(TICKS), "--dark-from", str(DARK_FROM), "--json", "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "ecovisor",
+        "demo",
+        "--ticks",
+        str(TICKS),
+        "--dark-from",
+        str(DARK_FROM),
+        "--json",
+        "--port",
+        "0",
+    ]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 0, run.stderr
     told: dict[str, Any] = json.loads(run.stdout)
