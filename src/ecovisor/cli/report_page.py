@@ -73,7 +73,8 @@ footer{margin-top:26px;padding-top:10px;border-top:1px solid var(--line);font-si
 @page{size:A4;margin:13mm 12mm}
 @media print{
 body{background:#fff;font-size:12px}main{padding:0;max-width:none}section{break-inside:avoid}h2{margin-top:18px;font-size:14px}
-.tiles{grid-template-columns:repeat(6,1fr);gap:6px}.tiles div{padding:7px 9px}.tiles dd{font-size:15.5px}.tiles dt,.tiles small{font-size:9.5px}
+.tiles{grid-template-columns:repeat(6,1fr);gap:6px}.tiles div{padding:7px 9px}
+.tiles dd{font-size:15.5px}.tiles dt,.tiles small{font-size:9.5px}
 table{font-size:10px}th{font-size:9.5px;padding-left:5px}td{padding:3px 0 3px 5px}.share{width:60px;height:8px}
 th:first-child,td:first-child{max-width:105px}footer{font-size:10px}
 }
