@@ -77,12 +77,13 @@ def demo(
 async def _session(scenario: object, base: Path, *, ticks: int | None, json: bool, dark_from: int | None) -> None:
     from ecovisor.assembly import live
     from ecovisor.cli.serve import announce
-    from ecovisor.cli.signals import run_until_told
+    from ecovisor.cli.signals import Foreground
     from ecovisor.settings import Scenario
 
     if not isinstance(scenario, Scenario):
         raise AssertionError("a scenario was loaded")
-    site = await live.open_site(scenario, base)
+    foreground = Foreground()
+    site = await foreground.open(live.open_site(scenario, base))
     try:
         if not json:
             announce(site)
@@ -90,7 +91,7 @@ async def _session(scenario: object, base: Path, *, ticks: int | None, json: boo
         async with _policy_process(site):
             watcher = asyncio.create_task(_watch(site, ticks, dark_from, seen, show=not json))
             try:
-                await run_until_told(site)
+                await foreground.run(site)
             finally:
                 watcher.cancel()
                 with contextlib.suppress(asyncio.CancelledError):

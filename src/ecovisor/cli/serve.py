@@ -43,14 +43,15 @@ def serve(
     from ecovisor.adapters.scenario_files import load_scenario
     from ecovisor.api.logs import log_to
     from ecovisor.assembly import live
-    from ecovisor.cli.signals import run_until_told
+    from ecovisor.cli.signals import Foreground
 
     overrides = settings or []
     scenario, folder = load_scenario(str(config), overrides)
     log_to(sys.stderr, logging.INFO if verbose else logging.WARNING)
 
     async def session() -> None:
-        site = await live.open_site(scenario, folder)
+        foreground = Foreground()
+        site = await foreground.open(live.open_site(scenario, folder))
 
         async def reload() -> None:
             try:
@@ -65,7 +66,7 @@ def serve(
 
         try:
             announce(site)
-            await run_until_told(site, reload)
+            await foreground.run(site, reload)
         finally:
             await site.close(stop_containers=not keep_containers, stop_plant=False)
         if site.plant_process is not None:

@@ -8,39 +8,74 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ecovisor.assembly.live import LiveSite
 
 
-async def run_until_told(site: LiveSite, reload: Callable[[], Awaitable[None]] | None = None) -> None:
-    """Tick until SIGINT or SIGTERM, or until the terminal is closed; SIGHUP reloads, or ends it where there is nothing to reload.
+class Foreground:
+    """One site, opened and run."""
 
-    From then on signals are ignored, until the event loop ends.
-    """
-    loop = asyncio.get_running_loop()
-    reloading = _Reloading(reload)
-    terminal = _Terminal()
+    def __init__(self) -> None:
+        self._terminal = _Terminal()
+        self._opening: asyncio.Task[LiveSite] | None = None
+        self._site: LiveSite | None = None
+        self._asked: signal.Signals | None = None
 
-    def hung_up() -> None:
-        if reload is None or terminal.closed():
-            terminal.let_go()
-            site.stop()
-        else:
-            reloading.ask()
+    async def open(self, opening: Coroutine[Any, Any, LiveSite]) -> LiveSite:
+        """Open a site; a signal breaks that off.
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, site.stop)
-    loop.add_signal_handler(signal.SIGHUP, hung_up)
-    try:
-        await site.run()
-    finally:
-        await reloading.end()
+        Raises:
+            KeyboardInterrupt: SIGINT came.
+            SystemExit: another signal came.
+        """
+        loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, _nothing)
-        loop.add_signal_handler(signal.SIGHUP, terminal.let_go)
+            loop.add_signal_handler(number, self._end, number)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up, lambda: None)  # the file has just been read
+        self._opening = asyncio.create_task(opening)
+        try:
+            self._site = await self._opening
+        except asyncio.CancelledError:
+            if self._asked is None:
+                raise
+            raise KeyboardInterrupt if self._asked is signal.SIGINT else SystemExit(128 + self._asked) from None
+        if self._asked is not None:
+            self._site.stop()
+        return self._site
+
+    async def run(self, site: LiveSite, reload: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Tick until SIGINT or SIGTERM, or until the terminal is closed; SIGHUP reloads, or ends it where there is nothing to reload.
+
+        From then on signals are ignored, until the event loop ends.
+        """
+        loop = asyncio.get_running_loop()
+        reloading = _Reloading(reload)
+        again = reloading.ask if reload is not None else partial(self._end, signal.SIGHUP)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up, again)
+        try:
+            await site.run()
+        finally:
+            await reloading.end()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, _nothing)
+            loop.add_signal_handler(signal.SIGHUP, self._terminal.let_go)
+
+    def _hung_up(self, otherwise: Callable[[], None]) -> None:
+        if self._terminal.closed():
+            self._terminal.let_go()
+            otherwise = partial(self._end, signal.SIGHUP)
+        otherwise()
+
+    def _end(self, number: signal.Signals) -> None:
+        self._asked = number
+        if self._site is not None:
+            self._site.stop()
+        elif self._opening is not None:
+            self._opening.cancel()
 
 
 def _nothing() -> None:

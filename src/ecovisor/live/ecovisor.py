@@ -286,9 +286,10 @@ class Ecovisor:
             return await self._remove_app(app)
 
     async def _remove_app(self, app: str) -> int:
-        self.energy(app)
-        if app == SITE_APP or app not in self._ticker.apps:
+        if app == SITE_APP:
             raise Refused(f"app {app!r} cannot be removed")
+        if app not in self._ticker.apps:
+            raise UnknownApp(f"app {app!r} does not exist")
         async with self._ticker.changing(app):
             await asyncio.to_thread(self._ticker.ledger.registry.put, "apps", app, b"null")
             await asyncio.to_thread(self._forget_settings, app)
