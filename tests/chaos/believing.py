@@ -99,7 +99,8 @@ class Believer:
             if fact is not None and not isinstance(error, httpx.ConnectError):
                 fact.maybe.append(value)
             return None
-        if answer.status_code == 503:  # starting, or it could not be kept
+        if answer.status_code == 503:
+            assert answer.json()["type"] == "tag:starting", answer.text
             return None
         assert answer.is_success, (method, path, body, answer.status_code, answer.text)
         self.acknowledged += 1

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,12 +20,13 @@ import httpx
 import msgspec
 
 from ecovisor import wire
-from ecovisor.adapters.devices.plant_process import launch_plant
+from ecovisor.adapters.devices.plant_process import PlantProcess, launch_plant
 from ecovisor.adapters.devices.plant_protocol import PlantConfig, Read, Settle, State, Stop, ask
 from ecovisor.adapters.devices.plant_server import CONFIG, SOCKET
 from ecovisor.adapters.platforms.process import folders
 from ecovisor.adapters.platforms.process.containers import Record, read_record
 from ecovisor.adapters.sockets import socket_path
+from ecovisor.adapters.stores.ledger import Ledger
 from ecovisor.model.errors import EcovisorError
 from ecovisor.ports.live import PlantReading
 
@@ -110,6 +112,7 @@ class Folder:
         self.file = path / "site.toml"
         self.state_dir = path / "state"
         self.tick_wall_s = tick_wall_s
+        self._plants: list[PlantProcess] = []
         text = SITE.replace("COMPRESSION", repr(60.0 / tick_wall_s)).replace("HOOK", str(hook))
         for old, new in (replace or {}).items():
             assert old in text, old
@@ -120,6 +123,8 @@ class Folder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for plant in self._plants:
+            plant.stop()
         with contextlib.suppress(EcovisorError):
             ask(self.plant_socket, Stop(), 5.0)
         for number in (signal.SIGTERM, signal.SIGKILL):
@@ -150,6 +155,12 @@ class Folder:
                 ):
                     yield int(entry.name)
 
+    def listens(self) -> bool:
+        """Whether a server answers on the operator's socket."""
+        path = socket_path(self.state_dir.resolve(), None)
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(path)) == 0
+
     # -- the plant
 
     @property
@@ -168,7 +179,8 @@ class Folder:
     def start_plant(self) -> int:
         """Start it again, as its server would; its process."""
         config = msgspec.json.decode((self.state_dir / "plant" / CONFIG).read_bytes(), type=PlantConfig)
-        return launch_plant(config, self.state_dir / "plant", timeout_s=PATIENCE_S).pid
+        self._plants.append(launch_plant(config, self.state_dir / "plant", timeout_s=PATIENCE_S))
+        return self._plants[-1].pid
 
     # -- containers
 
@@ -181,6 +193,16 @@ class Folder:
                 found[record.app, record.id] = record
         return found
 
+    def container_pids(self, app: str, container: str) -> list[int]:
+        """Its processes, by what their environment says."""
+        mark = os.fsencode(folders.locate(self.state_dir / "containers", app, container).path)
+        found = []
+        for pid in self.processes(servers=False):
+            with contextlib.suppress(OSError):
+                if mark in Path(f"/proc/{pid}/environ").read_bytes():
+                    found.append(pid)
+        return found
+
     def keeper_pid(self) -> int:
         """Its process."""
         for pid in self.processes():
@@ -188,6 +210,12 @@ class Folder:
                 if b"platforms.process.keeper" in Path(f"/proc/{pid}/cmdline").read_bytes():
                     return pid
         raise AssertionError("no keeper runs")
+
+
+def operator_of(state_dir: Path, app: str | None = None) -> httpx.Client:
+    """A client through the operator's own socket, or an app's."""
+    transport = httpx.HTTPTransport(uds=str(socket_path(state_dir.resolve(), app)))
+    return httpx.Client(transport=transport, base_url="http://site", timeout=30.0)
 
 
 class Server:
@@ -285,11 +313,7 @@ class Server:
 
     def client(self, app: str | None = None) -> httpx.Client:
         """Through the socket of the operator, or of an app."""
-        return httpx.Client(
-            transport=httpx.HTTPTransport(uds=str(socket_path(self.folder.state_dir.resolve(), app))),
-            base_url="http://site",
-            timeout=30.0,
-        )
+        return operator_of(self.folder.state_dir, app)
 
     def site(self) -> wire.SiteSnapshot:
         """The newest snapshot."""
@@ -303,7 +327,7 @@ class Server:
 
     def wait_for_tick(self, tick: int) -> wire.SiteSnapshot:
         """Wait until a tick has been published."""
-        return self.wait_for(lambda: site if (site := self.site()).tick >= tick else None)
+        return self.wait_for(lambda: site if self.readiness().ok and (site := self.site()).tick >= tick else None)
 
     def wait_for(self, condition: Callable[[], T | None]) -> T:
         """Ask again and again until the answer is true."""
@@ -311,12 +335,26 @@ class Server:
         while not (answer := condition()):
             assert self.process.poll() is None, f"it has ended: {self.lines} {self.errors}"
             assert time.monotonic() < until_s, "it does not come"
-            time.sleep(self.folder.tick_wall_s / 4.0)
+            time.sleep(min(self.folder.tick_wall_s / 4.0, 0.2))
         return answer
 
-    def events(self, after: str = "") -> list[wire.Notification]:
-        """All that was told since an event."""
-        from ecovisor.adapters.stores.ledger import Ledger
-
+    def events(self, kind: str) -> list[wire.Notification]:
+        """All of a kind that was told."""
         with Ledger.open(self.folder.state_dir / "ledger", read_only=True) as ledger:
-            return list(ledger.events(None, after, 1_000_000))
+            return [one for one in ledger.events(None, "", 1_000_000) if one.kind == kind]
+
+    def shares(self) -> dict[str, float]:
+        """Of the grid, by app, as they were last set."""
+        with self.client() as operator:
+            answer = operator.get("/v1/admin/apps").raise_for_status()
+        return {one.name: one.shares.grid for one in msgspec.json.decode(answer.content, type=list[wire.AppEntry])}
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Ask again and again until it is true."""
+        self.wait_for(lambda: condition() or None)
+
+    def told(self, kind: str, text: str = "", count: int = 1) -> list[wire.Notification]:
+        """Wait until something was told."""
+        return self.wait_for(
+            lambda: found if len(found := [one for one in self.events(kind) if text in one.detail]) >= count else None
+        )
