@@ -92,6 +92,10 @@ def test_a_late_tick_fills_all_the_steps_it_took(ledger: Ledger) -> None:
     assert found.values[-1] == pytest.approx(after[-1])
     energy_wh = math.fsum(value for value in found.values[:-1] if value is not None) / 60.0 + after[-1] * 30.0 / 3600.0
     assert energy_wh == pytest.approx(made.energy_wh(ticks, "a", "demand_w"))
+    for step_s in (60.0, 45.0):
+        parts = ledger.history("a", "self_discharge_wh", START_S, ticks[-1].end_s, step_s).values
+        total = math.fsum(value for value in parts if value is not None)
+        assert total == pytest.approx(made.amount(ticks, "a", "self_discharge_wh")), "each amount once"
 
 
 def test_where_only_hours_are_left_they_are_told(ledger: Ledger) -> None:

@@ -84,6 +84,7 @@ def test_a_reader_that_goes_on_from_its_last_id_misses_and_repeats_nothing(tmp_p
         while part := ledger.events(app, found[-1].id if found else "", limit):
             assert len(part) <= limit
             found += part
+            assert len(found) <= len(everything)
         assert found == everything
         assert ledger.events(app, "2.999")[0].id == "3.0"
         assert ledger.events(app, "99.0") == []

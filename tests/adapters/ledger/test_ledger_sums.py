@@ -266,6 +266,14 @@ def test_letting_go_of_hours_leaves_the_sums_of_days_to_the_last_bit(zone: str) 
         assert answers(ledger, days) == before
 
 
+def test_hours_stay_as_long_as_their_ticks_do() -> None:
+    ticks = days_of("UTC", 4, dt_s=1800.0)
+    with a_ledger(ticks) as ledger:
+        before = answers(ledger, ledger_hours(ticks, "UTC"))
+        assert ledger.prune(ticks_before_s=START_S, hours_before_s=START_S + 3 * 86_400.0).hours == 0
+        assert answers(ledger, ledger_hours(ticks, "UTC")) == before
+
+
 def ledger_hours(ticks: list[Made], zone: str) -> list[float]:
     return Calendar(zone).hours(ticks[0].start_s, ticks[-1].end_s)
 
@@ -311,6 +319,9 @@ def test_moving_rows_changes_nothing(rows_at_once: int) -> None:
             assert list(block.keys["app"]) == [row.app for row in tick.rows]
             for column in made.POWERS:
                 assert list(block.columns[column]) == [row.values[column] for row in tick.rows]
+        booked = ledger.usage("_site", gap.start_s, gap.end_s).energies
+        assert booked is not None
+        assert near(booked.grid_to_load_wh, made.energy_wh([gap], "_site", "grid_to_load_w"))
         with ledger._readers.reading() as db:
             check_all(db, ledger.path)
 

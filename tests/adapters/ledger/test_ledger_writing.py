@@ -215,6 +215,14 @@ def test_facts_from_other_threads_and_ticks_do_not_get_in_each_others_way(tmp_pa
 # -- the directory
 
 
+def test_a_commit_waits_for_the_disk(tmp_path: Path) -> None:
+    """A kill cannot show it, only a loss of power could: the log is forced out with every commit."""
+    with Ledger.open(tmp_path) as ledger:
+        db = ledger._writing()._db
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert db.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
 def test_the_directory_is_for_its_owner_only(tmp_path: Path) -> None:
     state = tmp_path / "deep" / "state"
     before = os.umask(0)
