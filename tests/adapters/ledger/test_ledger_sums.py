@@ -360,14 +360,19 @@ def test_an_empty_ledger_answers() -> None:
         assert ledger.apps() == []
 
 
-def test_unknown_carbon_is_no_carbon_and_not_clean() -> None:
-    ticks = made.ticks(5, known=False)
+@pytest.mark.parametrize("minutes", [5, 60])
+def test_unknown_carbon_is_no_carbon_and_not_clean(minutes: int) -> None:
+    """From the rows of five ticks, and from the sums of a closed hour."""
+    ticks = made.ticks(70, known=False)
+    inside = ticks[:minutes]
     with a_ledger(ticks) as ledger:
-        found = ledger.usage("a", START_S, START_S + 300.0)
-        assert found.carbon_g == 0.0
-        imported = made.energy_wh(ticks, "a", "grid_to_load_w") + made.energy_wh(ticks, "a", "grid_to_battery_w")
-        assert near(found.unknown_carbon_wh, imported)
-        assert imported > 0.0
+        found = {name: ledger.usage("a", START_S, START_S + minutes * 60.0, name) for name in (None, "c1", "_battery")}
+        parts = [made.energy_wh(inside, "a", column) for column in ("grid_to_load_w", "grid_to_battery_w")]
+        assert {one.carbon_g for one in found.values()} == {0.0}
+        assert near(found[None].unknown_carbon_wh, math.fsum(parts))
+        assert near(found["c1"].unknown_carbon_wh, parts[0])
+        assert near(found["_battery"].unknown_carbon_wh, parts[1])
+        assert min(parts) > 0.0
 
 
 @pytest.mark.parametrize("span", [(5.0, 5.0), (5.0, 4.0), (math.nan, 4.0), (0.0, math.inf), (-1e300, 0.0)])

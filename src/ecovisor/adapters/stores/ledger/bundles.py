@@ -32,11 +32,11 @@ class Stretch:
         return raw(name) if self.bundles is None else kept(name)
 
     def rows(self, name: str, where: str) -> str:
-        """`FROM … WHERE …` over rows `r` and their steps `s`; takes `place` before and `steps` after the parameters of `where`.
+        """`FROM … WHERE …` over rows `r` and their steps `s`; its parameters are those of `where`, then `steps`.
 
         Args:
             name: of the table.
-            where: on keys of `r`, with ` AND ` before each.
+            where: conditions on keys of `r`, with ` AND ` before each.
         """
         if self.bundles is None:
             return f"FROM steps s CROSS JOIN {raw(name)} r ON r.step = s.step{where} WHERE s.step BETWEEN ? AND ?"
@@ -47,7 +47,7 @@ class Stretch:
 
     @property
     def steps(self) -> tuple[int, int]:
-        """Parameters of `rows`, after those of its keys."""
+        """The first and the last."""
         return (self.first, self.last)
 
 
@@ -56,9 +56,12 @@ def stretches(db: sqlite3.Connection, first: int, last: int) -> list[Stretch]:
     found: list[Stretch] = []
     at = first
     for bundle, end in db.execute(
-        "SELECT first_step, last_step FROM bundles WHERE moved AND last_step >= ? AND first_step <= ? ORDER BY first_step",
-        (first, last),
+        "SELECT first_step, last_step FROM bundles WHERE moved AND first_step <= ? AND "
+        "first_step >= COALESCE((SELECT MAX(first_step) FROM bundles WHERE first_step <= ?), 0) ORDER BY first_step",
+        (last, first),
     ):
+        if end < first:
+            continue
         if bundle > at:
             found.append(Stretch(at, bundle - 1, None))
         before = found[-1] if found else None
@@ -74,7 +77,10 @@ def stretches(db: sqlite3.Connection, first: int, last: int) -> list[Stretch]:
 
 def bundle_some(db: sqlite3.Connection, catalog: Catalog) -> None:
     """Move the oldest ticks of closed hours that lie by tick, inside the caller's transaction."""
-    until = db.execute("SELECT COALESCE(MAX(last_step), 0) FROM bundles").fetchone()[0]
+    until = (db.execute("SELECT last_step FROM bundles ORDER BY first_step DESC LIMIT 1").fetchone() or (0,))[0]
+    closed = (db.execute("SELECT last_step FROM hours ORDER BY hour_s DESC LIMIT 1").fetchone() or (0,))[0]
+    if closed <= until:
+        return
     hour = db.execute(
         "SELECT first_step, last_step FROM hours WHERE last_step > ? AND raw ORDER BY hour_s LIMIT 1", (until,)
     ).fetchone()

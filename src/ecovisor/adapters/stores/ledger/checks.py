@@ -58,7 +58,7 @@ def check_newest(db: sqlite3.Connection, path: Path) -> None:
     with _damage(path):
         check_state(db, path)
         catalog, rows = load_catalog(db), 0
-        for stretch in reversed(_parts(db)):
+        for stretch in reversed(_parts(db, _NEWEST_ROWS)):
             rows += _check_stretch(db, path, catalog, stretch)
             if rows > _NEWEST_ROWS:
                 break
@@ -123,9 +123,10 @@ def stored_fingerprints(db: sqlite3.Connection, catalog: Catalog, stretch: Stret
     return found
 
 
-def _parts(db: sqlite3.Connection) -> list[Stretch]:
-    """All steps, in stretches of some rows."""
+def _parts(db: sqlite3.Connection, newest: int | None = None) -> list[Stretch]:
+    """All steps, or as many of the newest, in stretches of some rows."""
     first, last = db.execute("SELECT COALESCE(MIN(step), 1), COALESCE(MAX(step), 0) FROM steps").fetchone()
+    first = first if newest is None else max(first, last - newest)
     found = []
     for stretch in stretches(db, first, last):
         if stretch.bundles is None:

@@ -171,11 +171,11 @@ class Questions:
         """Start of the oldest tick or gap, and end of the newest, as far as sums reach; None: nothing is stored. [s since the epoch]"""
         with self._readers.reading() as db:
             ends = db.execute("SELECT start_s + dt_s FROM steps ORDER BY step DESC LIMIT 1").fetchone()
-            starts = [
-                db.execute(f"SELECT MIN(start_s) FROM {table}").fetchone()[0]  # noqa: S608 - three tables
-                for table in ("steps", "hours", "days")
+            oldest = [
+                db.execute(f"SELECT start_s FROM {table} ORDER BY {key} LIMIT 1").fetchone()  # noqa: S608 - three tables
+                for table, key in (("steps", "step"), ("hours", "hour_s"), ("days", "day_s"))
             ]
-        return None if ends is None else (min(start_s for start_s in starts if start_s is not None), ends[0])
+        return None if ends is None else (min(row[0] for row in oldest if row is not None), ends[0])
 
     def sums(self, edges: Sequence[float], app: str | None = None) -> list[AppSums]:
         """Sums of `flows` between each edge and the next, of an app or of all. Raises `SettingRefused` if that is no interval."""
