@@ -43,7 +43,10 @@ class Step:
 @contextmanager
 def opened(ledger_dir: Path) -> Iterator[sqlite3.Connection]:
     """The file, read as it is by nobody's code but SQLite's."""
-    with closing(sqlite3.connect(f"file:{ledger_dir / 'ledger.sqlite'}?mode=ro", uri=True, timeout=30.0)) as db:
+    with closing(
+        sqlite3.connect(f"file:{ledger_dir / 'ledger.sqlite'}?mode=ro", uri=True, timeout=30.0, isolation_level=None)
+    ) as db:
+        db.execute("BEGIN")  # one state, while ticks are committed
         yield db
 
 

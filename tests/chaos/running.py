@@ -161,6 +161,13 @@ class Folder:
         with socket.socket(socket.AF_UNIX) as probe:
             return probe.connect_ex(str(path)) == 0
 
+    def left_alone(self) -> None:
+        """Wait until nothing of it runs."""
+        until_s = time.monotonic() + PATIENCE_S
+        while pids := list(self.processes()):
+            assert time.monotonic() < until_s, f"these run on: {pids}"
+            time.sleep(0.1)
+
     # -- the plant
 
     @property

@@ -48,6 +48,7 @@ def test_a_plant_that_is_killed_is_stale_until_it_is_there_again_with_meters_tha
         assert 0.0 < solar_wh <= most_wh
 
 
+@pytest.mark.slow
 def test_what_a_plant_that_hangs_could_not_be_told_is_told_when_it_answers_again(tmp_path: Path) -> None:
     with Folder(tmp_path) as folder:
         with Server(folder) as server:
@@ -73,7 +74,7 @@ def test_what_a_plant_that_hangs_could_not_be_told_is_told_when_it_answers_again
         checking.rows_are_the_meters(found, begin, end.reading)
 
 
-@pytest.mark.parametrize("mechanism", ["auto", "duty-cycle"])
+@pytest.mark.parametrize("mechanism", ["auto", pytest.param("duty-cycle", marks=pytest.mark.slow)])
 def test_containers_outlive_their_keeper_and_are_capped_again(tmp_path: Path, mechanism: str) -> None:
     with (
         Folder(tmp_path, replace={"meters = []": f'meters = []\ncap_mechanism = "{mechanism}"'}) as folder,
@@ -99,6 +100,7 @@ def test_containers_outlive_their_keeper_and_are_capped_again(tmp_path: Path, me
         assert not list(folder.processes(servers=False)) or set(folder.processes(servers=False)) == {folder.plant_pid()}
 
 
+@pytest.mark.slow
 def test_a_container_that_ends_with_its_keeper_is_shown_as_exited(tmp_path: Path) -> None:
     with Folder(tmp_path) as folder, Server(folder) as server:
         server.ready().wait_for_tick(2)

@@ -23,7 +23,12 @@ def ended_in_order(folder: Folder, ticks: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "numbers", [(signal.SIGTERM,), (signal.SIGINT, signal.SIGINT), (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    "numbers",
+    [
+        (signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
+        pytest.param((signal.SIGTERM,), marks=pytest.mark.slow),
+        pytest.param((signal.SIGINT, signal.SIGINT), marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_ends_the_server_in_order_and_more_of_them_change_nothing(tmp_path: Path, numbers: tuple[int, ...]) -> None:
     with Folder(tmp_path) as folder, Server(folder) as server:
@@ -35,6 +40,7 @@ def test_a_signal_ends_the_server_in_order_and_more_of_them_change_nothing(tmp_p
         ended_in_order(folder, 2)
 
 
+@pytest.mark.slow
 def test_a_signal_while_it_starts_ends_it_without_a_word(tmp_path: Path) -> None:
     with Folder(tmp_path, tick_wall_s=60.0) as folder:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -42,7 +48,7 @@ def test_a_signal_while_it_starts_ends_it_without_a_word(tmp_path: Path) -> None
                 server.wait_until(lambda: folder.listens())
                 assert server.stop(number) == 128 + number
                 assert server.errors == []
-            assert not list(folder.processes())
+            folder.left_alone()  # a keeper that nobody spoke to waits for a while
 
 
 def test_a_file_is_read_again_and_a_bad_one_changes_nothing(tmp_path: Path) -> None:
@@ -75,6 +81,7 @@ def test_a_file_is_read_again_and_a_bad_one_changes_nothing(tmp_path: Path) -> N
         assert server.stop() == 0
 
 
+@pytest.mark.slow
 def test_closing_the_terminal_ends_the_server_in_order(tmp_path: Path) -> None:
     master, terminal = os.openpty()
 
@@ -112,4 +119,4 @@ def test_a_taken_port_is_one_clear_line_and_nothing_is_left_running(tmp_path: Pa
             assert server.lines == []
             assert len(server.errors) == 1
             assert f"127.0.0.1:{port}" in server.errors[0]
-        assert not list(folder.processes())
+        folder.left_alone()
