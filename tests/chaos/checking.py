@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -40,35 +38,21 @@ class Step:
     buffer_wh: float
 
 
-@contextmanager
-def opened(ledger_dir: Path) -> Iterator[sqlite3.Connection]:
-    """The file, read as it is by nobody's code but SQLite's."""
-    with closing(
-        sqlite3.connect(f"file:{ledger_dir / 'ledger.sqlite'}?mode=ro", uri=True, timeout=30.0, isolation_level=None)
-    ) as db:
-        db.execute("BEGIN")  # one state, while ticks are committed
-        yield db
-
-
 def steps(ledger_dir: Path) -> list[Step]:
-    """All steps, in the order in which they were stored."""
-    with opened(ledger_dir) as db:
-        names = {name for _, name, *_ in db.execute("PRAGMA table_info(raw_site)")}
-        columns = ", ".join(f"f.{name if name in names else _place(db, name)}" for name in (*_SITE, "buffer_wh"))
-        rows = db.execute(
-            f"SELECT s.tick, s.kind, s.start_s, s.dt_s, {columns} FROM steps s JOIN raw_site f ON f.step = s.step ORDER BY s.step"
-        ).fetchall()
-        assert len(rows) == db.execute("SELECT COUNT(*) FROM steps").fetchone()[0]
+    """All steps, in the order of time; while a server runs, as of some moment."""
+    with Ledger.open(ledger_dir, read_only=True) as ledger:
+        extent = ledger.extent()
+        ticks = [] if extent is None else ledger.ticks(*extent)
+        rows: dict[float, dict[str, float]] = {}
+        for block in ledger.blocks("site"):
+            for k, time_s in enumerate(block.times_s):
+                rows[time_s] = {name: block.columns[name][k] for name in (*_SITE, "buffer_wh")}
     found = []
-    for tick, kind, start_s, dt_s, *values in rows:
-        wh = {name: math.nan if value is None else value * dt_s / 3600.0 for name, value in zip(_SITE, values, strict=False)}
-        found.append(Step(tick, kind, start_s, start_s + dt_s, wh, values[-1]))
+    for one in ticks:
+        row = rows[one.start_s]
+        wh = {name: row[name] * one.dt_s / 3600.0 for name in _SITE}
+        found.append(Step(one.tick, one.kind, one.start_s, one.start_s + one.dt_s, wh, row["buffer_wh"]))
     return found
-
-
-def _place(db: sqlite3.Connection, name: str) -> str:
-    (place,) = db.execute("SELECT place FROM columns WHERE tbl = 'site' AND name = ?", (name,)).fetchone()
-    return f"c{place}"
 
 
 def time_is_whole(found: Sequence[Step]) -> None:
