@@ -90,7 +90,7 @@ FULL_DISK = """
     from ecovisor.model.errors import StoreError
     from tests.adapters.ledger import made
 
-    ticks = made.ticks(300, dt_s=120.0)
+    ticks = made.ticks(150, dt_s=120.0)
     with Ledger.open(Path(sys.argv[1])) as ledger:
         stored = refused = 0
         for one in ticks:
@@ -117,12 +117,12 @@ def test_a_disk_that_takes_no_more_is_one_line_and_nothing_is_lost_when_it_does_
     done = subprocess.run(command, capture_output=True, cwd=ROOT, text=True, check=False)
     assert done.returncode == 0, done.stderr
     *said, last = done.stdout.splitlines()
-    assert last == "300 1"
+    assert last == "150 1"
     assert len(said) == 1
     assert "ledger.sqlite: the disk refused to read or write; check the disk and its space" in said[0]
     with Ledger.open(disk) as ledger:
-        assert [tick.tick for tick in ledger.ticks(START_S, START_S + 1e6)] == list(range(300))
-        assert ledger.usage("a", START_S, START_S + 36_000.0).coverage_ratio == 1.0
+        assert [tick.tick for tick in ledger.ticks(START_S, START_S + 1e6)] == list(range(150))
+        assert ledger.usage("a", START_S, START_S + 18_000.0).coverage_ratio == 1.0
 
 
 @pytest.mark.live
@@ -259,7 +259,7 @@ def flip_some(folder: Path, count: int, seed: int) -> set[str]:
 
 
 def test_a_bit_that_changes_in_the_file_is_found_or_is_in_no_value(tmp_path: Path) -> None:
-    assert flip_some(tmp_path, 40, seed=1) == {"opening", "checking", "harmless"}
+    assert flip_some(tmp_path, 16, seed=1) == {"opening", "checking", "harmless"}
 
 
 @pytest.mark.slow
@@ -336,7 +336,7 @@ def test_bits_that_change_in_the_log_are_told_or_harmless(tmp_path: Path) -> Non
     with as_if_killed(tmp_path) as (copy, expected):
         log, rnd, found = copy / WAL, random.Random(4), set()
         data = log.read_bytes()
-        for _ in range(12):
+        for _ in range(8):
             shutil.rmtree(tmp_path / "one", ignore_errors=True)
             shutil.copytree(copy, tmp_path / "one")
             bad = bytearray(data)
