@@ -129,6 +129,18 @@ def test_limits_that_change_all_the_time_allow_nothing_more(limit_cores: float, 
     assert processes.used_between(1.0, 4.0) <= 3.0 * limit_cores * 1.05
 
 
+@settings(max_examples=30, deadline=None)
+@given(limit_cores=st.floats(0.05, 0.3), threads=st.integers(1, 4), seed=seeds)
+def test_a_container_that_waits_for_others_still_gets_most_of_its_limit(limit_cores: float, threads: int, seed: int) -> None:
+    """It runs in turns of a few milliseconds with two or three others, so that it seldom uses a CPU as fast as it could."""
+    chance = random.Random(seed)
+    fastest = min(threads, 2)
+    turns = [chance.choice([0, 0, 1]) for _ in range(4000)]
+    processes = Processes(lambda now_s: fastest * turns[int(now_s / 0.003) % 4000], stale_s=0.004)
+    drive(processes, Throttle(limit_cores, 2), threads, 9.0, chance)
+    assert processes.used_between(1.0, 9.0) >= 8.0 * 0.8 * min(limit_cores, 0.3 * fastest)
+
+
 def test_what_was_used_unseen_is_taken_off_the_next_periods() -> None:
     chance = random.Random(1)
     processes = Processes(lambda _: 1.0, stale_s=0.0)

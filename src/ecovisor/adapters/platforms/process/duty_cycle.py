@@ -34,6 +34,11 @@ _STALE_S = 0.01
 #: Not worth a signal. [s]
 _SLIVER_S = 0.0002
 
+#: What was stopped has come to rest after this time, and what it used is known exactly. If it had to wait for a CPU, so that more than
+#: this part of an allowance is left, it goes on. [s, 1]
+_SETTLED_S = 0.001
+_AGAIN_RATIO = 0.2
+
 #: Periods whose fastest use predicts the next. [1]
 _REMEMBERED = 5
 
@@ -88,11 +93,14 @@ class Throttle:
             Whether they run from now on, and when to ask again. [s]
         """
         fastest_cores = float(max(1, min(threads, self._cpus)))
+        ran, enough_s = self.running, _SLIVER_S
         if math.isnan(self._start_s):
             self._begin(now_s, used_s, fastest_cores)
         elif now_s >= self._start_s + PERIOD_S:
             self._next_period(now_s, used_s, fastest_cores)
-        elif self.running:
+        elif not ran:
+            self._assumed_s, enough_s = used_s, _AGAIN_RATIO * self._allowance_s
+        else:
             elapsed_s = now_s - self._last_s
             self._ran_s += elapsed_s
             if elapsed_s > 0.0:
@@ -104,9 +112,9 @@ class Throttle:
             self._ceiling_s += self._more_s * (end_s - now_s) / PERIOD_S
             self._more_s = 0.0
         left_s = self._ceiling_s - self._assumed_s
-        self.running = left_s > _SLIVER_S
+        self.running = left_s > enough_s
         if not self.running:
-            return False, end_s
+            return False, min(now_s + _SETTLED_S, end_s) if ran else end_s
         # No use is faster than one core for each thread; by what was seen lately it takes longer, but not unwatched.
         earliest_s, expected_s = left_s / fastest_cores, left_s / self._rate_cores
         poll_s = _POLL_S if self._rate_cores > _BUSY_CORES else _IDLE_POLL_S

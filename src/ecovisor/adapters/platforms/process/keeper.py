@@ -31,6 +31,9 @@ SOCKET = "socket"
 #: Nobody has connected for so long after the start: the server that wanted us is gone already. [s]
 _LONELY_S = 15.0
 
+#: Of a keeper that drives duty cycles; containers have the ordinary one. [nice]
+_PRIORITY = -10
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -276,6 +279,9 @@ def main(text: str) -> int:
         print("another keeper is at work", file=sys.stderr)
         return 3
     _raise_descriptors()
+    if config.mechanism == "duty-cycle":
+        with contextlib.suppress(OSError):  # where we may: who stops others should not wait for a CPU behind them
+            os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
     keeper = Keeper(config)
     keeper.listen()
     if os.fork() > 0:

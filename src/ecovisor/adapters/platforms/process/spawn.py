@@ -107,6 +107,7 @@ def _child(launch: Launch, word: int, problem: int) -> NoReturn:
         os.dup2(launch.output, 1)
         os.dup2(launch.output, 2)
         os.umask(0o077)
+        os.setpriority(os.PRIO_PROCESS, 0, max(0, os.getpriority(os.PRIO_PROCESS, 0)))
         _limit(launch.uid is not None)
         os.chdir(launch.work)
         step = "join its control group"
