@@ -49,23 +49,31 @@ def end_everything(state: Path) -> list[str]:
             return left
         time.sleep(0.05)
     for _ in range(100):
-        found = belonging(state)
-        for pid, what in found.items():
-            left.append(what)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        groups = groups_of(state)
-        for group in groups:
-            left.append(str(group))
-            with contextlib.suppress(OSError):
-                for inner in group.iterdir():
-                    if inner.is_dir():
-                        inner.rmdir()
-                group.rmdir()
+        found, groups = belonging(state), groups_of(state)
         if not found and not groups:
             break
+        left += [*found.values(), *map(str, groups)]
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for group in groups:
+            remove(group)
         time.sleep(0.05)
-    return left
+    return list(dict.fromkeys(left))
+
+
+def remove(group: Path) -> None:
+    """End everything in a control group and in those below it, frozen or not, and remove them."""
+    for inner in [path for path in group.iterdir() if path.is_dir()]:
+        remove(inner)
+    with contextlib.suppress(OSError):
+        for pid in (group / "cgroup.procs").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+    for name, value in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+        with contextlib.suppress(OSError):
+            (group / name).write_text(value)
+    with contextlib.suppress(OSError):
+        group.rmdir()
 
 
 def belonging(state: Path) -> dict[int, str]:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ecovisor
 from ecovisor.adapters.platforms.process import care, folders
 from ecovisor.adapters.platforms.process.care import Care
 from ecovisor.adapters.platforms.process.containers import Container, new_record
@@ -78,7 +79,7 @@ def test_what_fails_in_the_loop_is_told_and_ends_nothing_else(loop: Loop, capfd:
         raise ZeroDivisionError("in a timer")
 
     def hear() -> None:
-        heard.append(receiving.recv(10))
+        heard.append(receiving.recv(4))
         loop.running = len(heard) < 2
         raise ZeroDivisionError("in a callback")
 
@@ -130,3 +131,26 @@ def test_a_step_of_the_duty_cycle_that_fails_is_taken_again(
         process.kill()
         process.wait()
         session.remove()
+
+
+UNSPOKEN = """
+import os, sys
+from pathlib import Path
+from ecovisor.adapters.platforms.process.spawn import Launch, spawn
+folder = Path(sys.argv[1])
+launch = Launch(["touch", "ran"], {"PATH": "/usr/bin:/bin"}, folder, None, None, None, (), os.open("/dev/null", os.O_RDWR))
+child = spawn(launch)
+if sys.argv[2] == "spoken":
+    os.write(child.word, b"!")
+os.close(child.word)
+print(os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1]), (folder / "ran").exists(), os.read(child.problem, 100))
+"""
+
+
+@pytest.mark.parametrize(("word", "said"), [("spoken", "0 True b''"), ("unspoken", "0 False b''")])
+def test_a_child_runs_only_when_it_is_told_to(tmp_path: Path, word: str, said: str) -> None:
+    """A keeper that is killed before it wrote down who its child is leaves nothing that runs."""
+    environment = {"PYTHONPATH": str(Path(ecovisor.__file__).parents[1])}
+    command = [sys.executable, "-c", UNSPOKEN, str(tmp_path), word]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == said

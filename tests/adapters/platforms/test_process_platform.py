@@ -11,18 +11,21 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.adapters.platforms.made import BUSY, QUIET, belonging, groups_of, keeper_pid, needs, shell
+from tests.adapters.platforms.made import BUSY, QUIET, belonging, groups_of, keeper_pid, needs, shell, state_folder
 
 import ecovisor
-from ecovisor.adapters.platforms.process import folders, keeper_client, platform, processes
+from ecovisor.adapters.platforms.process import cgroups, folders, keeper_client, platform, processes
+from ecovisor.adapters.platforms.process.cgroups import GroupV1, GroupV2, Tree, below
 from ecovisor.adapters.platforms.process.output import Output, tail, writing_end
 from ecovisor.adapters.platforms.process.platform import ProcessPlatform
+from ecovisor.adapters.platforms.process.survey import survey
 from ecovisor.model.errors import Refused, Unavailable
 from ecovisor.ports.live import Command, ContainerRequest, ContainerState, ContainerStatus
 
@@ -96,7 +99,8 @@ async def exited(made: ProcessPlatform, container_id: str = "1") -> ContainerSta
 def test_a_container_has_nothing_of_the_servers(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ECOVISOR_SECRET", "token")
     script = (
-        "env; echo --; ls -l /proc/self/fd; echo --; cat /proc/self/status; echo --; umask; ulimit -c; ulimit -r; pwd; echo end"
+        "env; echo --; ls -l /proc/self/fd; echo --; cat /proc/self/status; echo --; "
+        "cat /proc/self/limits; echo --; umask; nice; pwd; echo end"
     )
 
     async def scene() -> str:
@@ -106,7 +110,14 @@ def test_a_container_has_nothing_of_the_servers(state: Path, monkeypatch: pytest
             await exited(made)
             return (await made.logs("web", "1")).decode()
 
-    variables, descriptors, process, rest = asyncio.run(scene()).split("--\n")
+    groups = os.getgroups()
+    try:
+        if os.geteuid() == 0:
+            os.setgroups([4, 5])
+        variables, descriptors, process, limits, rest = asyncio.run(scene()).split("--\n")
+    finally:
+        if os.geteuid() == 0:
+            os.setgroups(groups)
     folder = state / "apps" / "web" / "1"
     found = dict(line.split("=", 1) for line in variables.splitlines())
     found.pop("_", None)
@@ -131,11 +142,27 @@ def test_a_container_has_nothing_of_the_servers(state: Path, monkeypatch: pytest
         assert facts["Gid"] == facts["Uid"]
         assert facts["Groups"].split() == []
         assert int(facts["CapEff"], 16) == 0
-    assert rest.split() == ["0077", "0", "0", f"{folder}/work", "end"]
+    assert rest.split() == ["0077", "0", f"{folder}/work", "end"]
+    limit = {line[:26].strip(): line[26:].split()[:2] for line in limits.splitlines()}
+    assert limit["Max core file size"] == ["0", "0"]
+    assert limit["Max realtime priority"] == ["0", "0"]
+    assert limit["Max open files"][0] == "1024"
+    assert os.geteuid() != 0 or limit["Max processes"] == ["4096", "4096"]
+
+
+@pytest.fixture
+def open_state() -> Iterator[Path]:
+    """A state folder that every user can reach, as in production; temporary folders of tests are closed to others."""
+    with tempfile.TemporaryDirectory(prefix="ecovisor-test-") as folder:
+        Path(folder).chmod(0o755)
+        with state_folder(Path(folder)) as made:
+            yield made
 
 
 @as_root
-def test_apps_can_neither_read_nor_signal_each_other(state: Path) -> None:
+def test_apps_can_neither_read_nor_signal_each_other(open_state: Path) -> None:
+    state = open_state
+
     async def scene() -> tuple[str, str]:
         async with opened(state) as made:
             await start(made, shell("echo secret > mine; echo $$; exec sleep 1000"), app="bank", cores=1.0)
@@ -475,19 +502,24 @@ def test_a_recycled_process_number_is_not_taken_for_ours(state: Path) -> None:
 
 
 def test_records_of_before_a_reboot_have_ended(state: Path) -> None:
+    """Even if a process of today has the same number and was started as long after the start of the machine."""
     killed_server(state, "duty-cycle", "sleep 1000", "sleep 1000")
     os.kill(keeper_pid(state), signal.SIGKILL)
     for file in state.glob("apps/*/*/record.json"):
         record = json.loads(file.read_text())
         file.write_text(json.dumps({**record, "boot": "another"}))
-    for pid in belonging(state):
-        os.kill(pid, signal.SIGKILL)
 
     async def scene() -> None:
         async with opened(state) as made:
             assert {one.state for one in await made.status()} == {ContainerState.EXITED}
 
-    asyncio.run(scene())
+    try:
+        asyncio.run(scene())
+        others = [pid for pid, line in belonging(state).items() if "keeper" not in line]
+        assert len(others) >= 2, "they are not ours to end"
+    finally:
+        for pid in belonging(state):
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_records_of_other_versions_and_damaged_ones(state: Path) -> None:
@@ -519,6 +551,14 @@ def test_what_was_about_to_start_leaves_nothing(state: Path, mechanism: str) -> 
         async with opened(state, mechanism) as made:
             folder = folders.locate(state, "web", "1")
             folders.make(folder, None, None)
+            caught = subprocess.Popen(["/bin/sleep", "1000"])
+            parents = survey(made.group_name, mechanism).parents
+            if parents:
+                cgroups.prepare(Tree(), mechanism, parents)
+                paths = below(parents, "web:1")
+                group = GroupV2(Tree(), paths["cpu"], 1.0) if mechanism == "cgroup-v2" else GroupV1(Tree(), paths, 1.0)
+                for file in group.joins:
+                    Tree().write(file, str(caught.pid))
             os.kill(keeper_pid(state), signal.SIGKILL)
 
             async def answers() -> bool:
@@ -528,6 +568,10 @@ def test_what_was_about_to_start_leaves_nothing(state: Path, mechanism: str) -> 
 
             await until(answers)
             assert not folder.path.exists()
+            assert groups_of(state) == []
+            if not parents:
+                caught.kill()
+            assert caught.wait() == -signal.SIGKILL
             await start(made, QUIET)
 
     asyncio.run(scene())
@@ -784,6 +828,37 @@ def test_the_keeper_loads_nothing_but_the_standard_library() -> None:
     loaded = {name.split(".")[0] for name in done.stdout.split()}
     assert loaded - set(sys.stdlib_module_names) <= {"ecovisor", "__main__"}
     assert "asyncio" not in loaded
+
+
+@both
+def test_a_suspended_container_hears_that_it_is_to_end(state: Path, mechanism: str) -> None:
+    async def scene() -> None:
+        async with opened(state, mechanism) as made:
+            await start(made, shell("trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done"))
+            await said(made)
+            await made.suspend("web", "1")
+            async with asyncio.timeout(20.0):
+                await made.stop("web", "1", grace_s=60.0)
+
+    asyncio.run(scene())
+
+
+def test_what_a_container_used_since_anybody_looked_is_counted_at_its_end(state: Path) -> None:
+    async def scene() -> None:
+        async with opened(state) as made:
+            await start(made, shell("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; times"), cores=100.0)
+            record = folders.locate(state, "web", "1").record
+
+            async def ended() -> bool:
+                return bool(json.loads(record.read_text())["ended"])
+
+            await until(ended)
+            found = re.findall(r"(\d+)m([\d.]+)s", (await made.logs("web", "1")).decode())
+            own_s = sum(60.0 * int(minutes) + float(seconds) for minutes, seconds in found)
+            assert own_s > 0.05
+            assert (await status(made)).cpu_s == pytest.approx(own_s, rel=0.1, abs=0.02)
+
+    asyncio.run(scene())
 
 
 def test_stubborn_containers_end_after_their_grace(state: Path) -> None:

@@ -135,6 +135,10 @@ def test_children_that_nobody_waits_for_stay_counted(family: list[Family]) -> No
         BURN
         + """
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+def more(*_):
+    burn(time.process_time() + 0.3)
+    say("more")
+signal.signal(signal.SIGUSR1, more)
 for _ in range(3):
     pid = os.fork()
     if pid == 0:
@@ -160,7 +164,11 @@ while True: time.sleep(1)
         time.sleep(0.02)
     assert len(one.session.pids()) == 1
     assert one.session.cpu_s() >= before_s, "a counter never goes back"
-    assert one.session.cpu_s() == pytest.approx(before_s, abs=0.1)
+    after_s = one.session.cpu_s()
+    assert after_s == pytest.approx(before_s, abs=0.1)
+    one.first.send_signal(signal.SIGUSR1)
+    assert one.line() == "more"
+    assert one.session.cpu_s() == pytest.approx(after_s + 0.3, abs=0.1), "and what comes later is counted too"
 
 
 def test_what_was_reaped_by_us_counts_once() -> None:
