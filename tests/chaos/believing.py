@@ -18,6 +18,9 @@ from ecovisor import wire
 
 SHARES = ({"stored": 0.3, "remote": 0.2}, {"stored": 0.5, "remote": 0.1}, {"stored": 0.1, "remote": 0.5})
 
+#: No container draws as much; a ceiling above it comes from a budget, not from a cap. [W]
+_BUDGET_CEILING_W = 1000.0
+
 
 @dataclass(slots=True)
 class Fact:
@@ -244,7 +247,10 @@ class Believer:
         self._adopt(found.keys() - self.containers.keys(), self.containers)
         for name, fact in self.caps.items():
             if name in found:
-                fact.check(f"cap of {name}", found[name].cap_w)
+                cap_w = found[name].cap_w
+            if cap_w is not None and cap_w > _BUDGET_CEILING_W:  # what the app's carbon budget leaves of it, in kilowatts
+                cap_w = None
+            fact.check(f"cap of {name}", cap_w)
 
     def _adopt(self, unknown: Any, into: dict[str, Fact]) -> None:
         """Things whose making was never answered were made after all."""
