@@ -248,9 +248,9 @@ class Believer:
         for name, fact in self.caps.items():
             if name in found:
                 cap_w = found[name].cap_w
-            if cap_w is not None and cap_w > _BUDGET_CEILING_W:  # what the app's carbon budget leaves of it, in kilowatts
-                cap_w = None
-            fact.check(f"cap of {name}", cap_w)
+                if cap_w is not None and cap_w > _BUDGET_CEILING_W:  # what the app's carbon budget leaves of it, in kilowatts
+                    cap_w = None
+                fact.check(f"cap of {name}", cap_w)
 
     def _adopt(self, unknown: Any, into: dict[str, Fact]) -> None:
         """Things whose making was never answered were made after all."""
