@@ -577,19 +577,20 @@ def test_what_was_about_to_start_leaves_nothing(state: Path, mechanism: str) -> 
     asyncio.run(scene())
 
 
-def test_a_keeper_ends_when_nothing_needs_it(state: Path) -> None:
+@both
+def test_a_keeper_ends_when_nothing_needs_it(state: Path, mechanism: str) -> None:
     async def scene() -> None:
-        made = ProcessPlatform(state, mechanism="duty-cycle")
+        made = ProcessPlatform(state, mechanism=mechanism)
         await made.open()
         await start(made, shell("exit 0"))
         await exited(made)
         await made.close(stop_containers=False)
 
         async def gone() -> bool:
-            return belonging(state) == {}
+            return belonging(state) == {} and groups_of(state) == []
 
         await until(gone)
-        async with opened(state) as again:
+        async with opened(state, mechanism) as again:
             assert (await status(again)).exit_code == 0
 
     asyncio.run(scene())

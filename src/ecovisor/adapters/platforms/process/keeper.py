@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ecovisor.adapters.platforms.process.care import Care
+from ecovisor.adapters.platforms.process.cgroups import Tree
 from ecovisor.adapters.platforms.process.containers import Container
 from ecovisor.adapters.platforms.process.loop import Loop
 from ecovisor.adapters.platforms.process.protocol import PROTOCOL, Message, Unframing, cores_in, cores_out, framed, short_path
@@ -98,6 +99,9 @@ class Keeper:
         self._loop.after(_LONELY_S, self._leave_if_idle)
         self._loop.run()
         self._care.let_go()
+        for parent in self._config.parents.values():
+            with contextlib.suppress(OSError):  # containers go on in it
+                Tree().remove(parent)
         (self._root / "keeper" / SOCKET).unlink(missing_ok=True)
 
     def _end_on_sigterm(self) -> None:
