@@ -80,21 +80,25 @@ def standing(ledger_dir: Path) -> Standing:
         return msgspec.msgpack.decode(last.plant, type=Standing)
 
 
-def rows_are_the_meters(found: Sequence[Step], begin: Baseline, end: PlantReading) -> None:
-    """All that the plant has metered from ``begin`` to the end of the last gap is in the rows, gaps included: once."""
+def rows_are_the_meters(found: Sequence[Step], begin: Baseline, end: Baseline) -> None:
+    """All that the plant has metered from ``begin`` to the end of the last gap is in the rows, gaps included: once.
+
+    Sun that was booked while the plant did not answer, and that did not shine, is owed to later ticks (``unseen_wh``).
+    """
     until = max(k for k, one in enumerate(found) if one.kind == "gap") + 1
     total = {name: math.fsum(one.wh[name] for one in found[:until]) for name in _SITE}
-    first = begin.reading
+    owed_wh = begin.unseen_wh - end.unseen_wh
+    assert end.unseen_wh < 1e-9
 
     def metered(name: str) -> float:
-        return float(getattr(end, name) - getattr(first, name))
+        return float(getattr(end.reading, name) - getattr(begin.reading, name))
 
-    plant_keeps_its_energy(first)
-    plant_keeps_its_energy(end)
-    assert total["solar_collected_w"] == _near(metered("solar_wh"))
+    plant_keeps_its_energy(begin.reading)
+    plant_keeps_its_energy(end.reading)
+    assert total["solar_collected_w"] == _near(metered("solar_wh") + owed_wh)
     assert total["node_power_w"] == _near(metered("load_wh"))
     assert total["battery_charge_w"] - total["battery_discharge_w"] == _near(metered("charge_wh") - metered("discharge_wh"))
-    net_wh = total["import_w"] - total["export_w"] - total["curtailed_w"] - found[until - 1].buffer_wh
+    net_wh = total["import_w"] - total["export_w"] - total["curtailed_w"] - found[until - 1].buffer_wh + owed_wh
     assert net_wh == _near(metered("import_wh") - metered("export_wh"))
 
 

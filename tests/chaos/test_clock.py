@@ -60,7 +60,7 @@ def test_while_it_runs_a_step_is_told_once_and_nothing_else_happens(tmp_path: Pa
         checking.time_is_whole(found)
         checking.no_energy_is_negative(found)
         assert len([one for one in found if one.kind == "gap"]) == 1
-        checking.rows_are_the_meters(found, begin, end.reading)
+        checking.rows_are_the_meters(found, begin, end)
 
 
 @pytest.mark.slow
@@ -83,7 +83,7 @@ def test_across_a_restart_site_time_is_that_of_the_plant(tmp_path: Path, ahead_s
             assert server.stop() == 0
         found = checking.steps(folder.state_dir / "ledger")
         checking.time_is_whole(found)
-        checking.rows_are_the_meters(found, begin, end.reading)
+        checking.rows_are_the_meters(found, begin, end)
 
 
 @pytest.mark.slow

@@ -72,7 +72,7 @@ def test_on_a_full_disk_nothing_is_told_and_the_battery_rests_until_there_is_spa
             assert server.stop() == 0
         found = checking.steps(folder.state_dir / "ledger")
         checking.no_energy_is_negative(found)
-        checking.rows_are_the_meters(found, begin, end.reading)
+        checking.rows_are_the_meters(found, begin, end)
 
 
 def rests(folder: Folder) -> bool:
@@ -180,4 +180,4 @@ def test_a_damaged_tail_is_told_in_one_line_and_a_backup_goes_on(tmp_path: Path,
         found = checking.steps(ledger_dir)
         checking.time_is_whole(found)
         assert found[len(kept)].kind in ("tick", "gap")
-        checking.rows_are_the_meters(found, begin, end.reading)
+        checking.rows_are_the_meters(found, begin, end)

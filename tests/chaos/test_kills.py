@@ -188,7 +188,7 @@ class Chaos:
         assert sum(one.kind == "gap" for one in found) >= kills
         end = checking.standing(self.ledger_dir).baseline
         assert end is not None
-        checking.rows_are_the_meters(found, self.begin, end.reading)
+        checking.rows_are_the_meters(found, self.begin, end)
 
 
 def quota_cores(record: Record) -> float:

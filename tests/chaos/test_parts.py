@@ -71,7 +71,7 @@ def test_what_a_plant_that_hangs_could_not_be_told_is_told_when_it_answers_again
         found = checking.steps(folder.state_dir / "ledger")
         checking.time_is_whole(found)
         checking.no_energy_is_negative(found)
-        checking.rows_are_the_meters(found, begin, end.reading)
+        checking.rows_are_the_meters(found, begin, end)
 
 
 @pytest.mark.parametrize("mechanism", ["auto", pytest.param("duty-cycle", marks=pytest.mark.slow)])

@@ -23,7 +23,7 @@ class Baseline(msgspec.Struct, frozen=True):
     reading: PlantReading
     totals: VirtualTotals
     unseen_wh: float
-    """Solar energy that the meters had collected and no tick had booked. [Wh]"""
+    """Solar energy that the meters had collected and no tick had booked; negative: booked too early. [Wh]"""
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,11 +72,14 @@ class PlantAccount:
         self._shown: PlantReading | None = None
 
     def restart(self, reading: PlantReading | None, totals: VirtualTotals) -> None:
-        """Count from here: what was before has been booked, or is a gap."""
+        """Count from here: what was before has been booked, or is a gap. Sun that was booked too early stays booked."""
         self.reading, self._shown = reading, None
-        self._solar_epoch = None if reading is None else reading.epoch
-        self._solar_booked_wh = 0.0 if reading is None else reading.solar_wh
-        self._baseline = None if reading is None else Baseline(reading, totals, 0.0)
+        if reading is None:
+            self._solar_epoch, self._solar_booked_wh, self._baseline = None, 0.0, None
+            return
+        booked_wh = self._solar_booked_wh if reading.epoch == self._solar_epoch else 0.0
+        self._solar_epoch, self._solar_booked_wh = reading.epoch, max(reading.solar_wh, booked_wh)
+        self._baseline = Baseline(reading, totals, reading.solar_wh - self._solar_booked_wh)
 
     # -- another process
 
@@ -180,8 +183,9 @@ class PlantAccount:
         battery_wh = now.charge_wh - begin.charge_wh - (totals.charge_wh - booked.charge_wh)
         battery_wh -= now.discharge_wh - begin.discharge_wh - (totals.discharge_wh - booked.discharge_wh)
         net_wh = import_wh - export_wh + totals.curtailed_wh - booked.curtailed_wh
-        net_wh += totals.buffer_wh - booked.buffer_wh - baseline.unseen_wh
-        solar_wh = max(0.0, now.solar_wh - self._solar_booked_wh)
+        unseen_wh = now.solar_wh - self._solar_booked_wh
+        solar_wh = max(0.0, unseen_wh)
+        net_wh += totals.buffer_wh - booked.buffer_wh + unseen_wh - solar_wh - baseline.unseen_wh
         net_wh = max(net_wh, battery_wh - solar_wh)  # nobody draws less than nothing
         both_wh = max(0.0, min(import_wh, export_wh))
         return GapEnergy(

@@ -275,7 +275,7 @@ class Ticker:
             batch, _ = self._gap(begin_s, end_s - begin_s, sensed)
             await asyncio.to_thread(self.ledger.commit, batch)
         else:
-            self._restart_meters(sensed)
+            self._meter.restart(sensed.statuses, sensed.node, sensed.statuses_s)
         told = await asyncio.to_thread(self.ledger.events, None, f"{self.tick}.0", 1_000_000)
         self._told = parse_id(told[-1].id) if told else (-1, 0)
 
