@@ -187,7 +187,7 @@ def test_a_damaged_backup_is_not_restored(state: Path, tmp_path: Path, damage: s
         os.truncate(backup, len(data) // 2)
     elif damage == "flipped":
         with closing(open_reader(backup, 1.0)) as db:
-            page = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'hour_flows'").fetchone()[0]
+            page = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'hour_flows'").fetchone()[0]
         data[page * 4096 - 20] ^= 16
         backup.write_bytes(data)
     elif damage == "missing":

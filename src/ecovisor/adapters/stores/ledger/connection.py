@@ -62,7 +62,7 @@ def open_reader(path: Path, timeout_s: float) -> sqlite3.Connection:
         db = _connect(f"file:{quote(str(path))}?mode=ro", timeout_s)
         try:
             db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-            db.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
+            db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
         except sqlite3.OperationalError:
             db.close()
             log = path.with_name(path.name + "-wal")

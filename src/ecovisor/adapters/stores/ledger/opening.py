@@ -23,7 +23,7 @@ def prepare(db: sqlite3.Connection, path: Path, lock: StateLock, *, accept_loss:
         StoreError: the file is no ledger, is damaged, is from a newer version, or has lost what was committed.
     """
     with store_errors(path):
-        empty = db.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()[0] == 0
+        empty = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] == 0
         if empty and lock.commits and not accept_loss:
             raise StoreError(
                 f"{path}: is empty or new, but {lock.commits} changes were committed to a ledger here; restore a backup with "
