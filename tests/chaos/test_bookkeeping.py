@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.chaos import checking
-from tests.driver.played import BATTERY, TICK_S, Played
+from tests.driver.played import BATTERY, START_S, TICK_S, Played
 
+from ecovisor.adapters.clocks import ManualClock
 from ecovisor.adapters.devices.emulated import EmulatedPlant, PlantState
+from ecovisor.adapters.devices.emulated_battery import PlantBattery
 from ecovisor.adapters.devices.in_process import InProcessPlant
 
 SUN_W = (30.0, 0.0, 12.0, 25.0)
@@ -117,6 +119,50 @@ def test_rows_are_what_the_plant_metered_whatever_interrupts_the_site(actions: l
         site.look()
 
     interrupted(test)
+
+
+class Cabled:
+    """A plant that meters the load itself: nobody has to tell it."""
+
+    def __init__(self, inside: InProcessPlant) -> None:
+        self.inside = inside
+        self.open, self.close, self.read, self.command = inside.open, inside.close, inside.read, inside.command
+
+    def describe(self) -> str:
+        return "cabled"
+
+
+def test_a_plant_with_a_meter_of_its_own_has_in_a_gap_what_it_metered_in_it(tmp_path: Path) -> None:
+    """That the load differs from what the apps were billed is no energy of the gap."""
+
+    async def main() -> None:
+        clock = ManualClock(START_S)
+        core = EmulatedPlant.starting(PlantBattery.like(BATTERY, cut_off_wh=60.0), None, site_s=START_S)
+        cabled = Cabled(InProcessPlant(core, clock))
+
+        def draw(power_w: float) -> None:
+            core.draw(clock.site_s(), power_w * TICK_S / 3600.0)
+
+        site = Played(tmp_path, solar_w=(0.0,), clock=clock, plant=cabled)  # type: ignore[arg-type]
+        await site.start()
+        try:
+            for _ in range(4):
+                await site.tick(1)
+                draw(40.0)  # far more than the apps are metered with
+            await site.window_over()
+            before = core.read(clock.site_s())
+            clock.advance_by(30 * TICK_S)
+            draw(30 * 5.0)
+            after = core.read(clock.site_s())
+            await site.settle()
+            gap = next(one for one in checking.steps(tmp_path) if one.kind == "gap")
+            metered_wh = after.import_wh - before.import_wh
+            assert gap.wh["import_w"] == pytest.approx(metered_wh, abs=40.0 * TICK_S / 3600.0)
+            assert site.ecovisor.site_state().residual_wh == 0.0, "it is held against nothing"
+        finally:
+            await site.close()
+
+    asyncio.run(main())
 
 
 def test_a_gap_while_the_meters_start_anew_is_unknown_and_spoils_no_sum(tmp_path: Path) -> None:
