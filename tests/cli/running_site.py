@@ -58,7 +58,14 @@ environment = { ECOVISOR_SIMULATED_CPU_S = "0.01", ECOVISOR_SIMULATED_EXIT_CODE 
 
 @contextlib.contextmanager
 def running_site() -> Iterator[LiveSite]:
-    """The site, while the block runs; a tick is a tenth of a second. Its folder has a short name, for the sockets."""
+    """The site, while the block runs; a tick is a tenth of a second."""
+    with running() as (site, _):
+        yield site
+
+
+@contextlib.contextmanager
+def running() -> Iterator[tuple[LiveSite, asyncio.AbstractEventLoop]]:
+    """The site and the loop that it runs in. Its folder has a short name, for the sockets."""
     with tempfile.TemporaryDirectory(prefix="eco-") as folder:
         path = Path(folder) / "site.toml"
         path.write_text(SITE, "utf-8")
@@ -86,7 +93,7 @@ def running_site() -> Iterator[LiveSite]:
         try:
             assert ready.wait(60)
             (site,) = opened
-            yield site
+            yield site, loops[0]
         finally:
             for one in opened:
                 loops[0].call_soon_threadsafe(one.stop)
