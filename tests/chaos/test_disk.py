@@ -102,6 +102,30 @@ def test_a_full_disk_does_not_keep_the_server_from_ending(tmp_path: Path) -> Non
         assert len([one for one in found if one.kind == "gap"]) == 1
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("plant", ["runs", "gone"])
+def test_a_server_that_does_not_start_on_a_full_disk_leaves_containers_running(tmp_path: Path, plant: str) -> None:
+    def no_space() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+
+    with Folder(tmp_path) as folder:
+        with Server(folder) as server:
+            server.ready().wait_for_tick(2)
+            before = folder.records()
+            server.kill()
+        if plant == "gone":
+            os.kill(folder.plant_pid(), signal.SIGKILL)
+        with Server(folder, preexec_fn=no_space) as server:
+            assert server.ended() == 2
+            assert len(server.errors) == 1
+            assert str(folder.state_dir) in server.errors[0]
+        with Server(folder) as server:
+            server.ready().wait_for_tick(server.site().tick + 2)
+            assert {key: one.pid for key, one in folder.records().items()} == {key: one.pid for key, one in before.items()}
+            assert server.stop() == 0
+        checking.time_is_whole(checking.steps(folder.state_dir / "ledger"))
+
+
 @contextlib.contextmanager
 def read_only(path: Path) -> Iterator[None]:
     """Nobody can write there."""
@@ -138,6 +162,20 @@ def test_a_read_only_state_directory_is_one_line_and_status_2(tmp_path: Path, fr
             assert len(server.errors) == 1
             assert server.errors[0].startswith("error: ")
             assert str(folder.state_dir) in server.errors[0]
+        folder.left_alone()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["ledger", "plant", "containers", "sockets"])
+def test_a_file_where_a_part_s_folder_should_be_is_one_line_and_status_2(tmp_path: Path, part: str) -> None:
+    with Folder(tmp_path) as folder:
+        folder.state_dir.mkdir()
+        (folder.state_dir / part).write_text("in the way")
+        with Server(folder) as server:
+            assert server.ended() == 2
+            assert server.lines == []
+            assert len(server.errors) == 1
+            assert part in server.errors[0]
         folder.left_alone()
 
 

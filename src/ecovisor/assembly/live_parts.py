@@ -28,7 +28,7 @@ from ecovisor.api.listening import Listener, Tcp, Unix
 from ecovisor.live.grants import Efficiencies
 from ecovisor.live.plant_account import last_reading
 from ecovisor.live.settings import LiveApp, LiveSettings
-from ecovisor.model.errors import SettingsError
+from ecovisor.model.errors import SettingsError, StoreError
 from ecovisor.model.series import Series
 from ecovisor.model.units import duration_s
 from ecovisor.ports.live import Clock, Command, EnergyPlant, NodeMeter, Platform
@@ -49,13 +49,14 @@ def make_state_dir(state_dir: Path) -> None:
         state_dir.mkdir(parents=True, exist_ok=True)
         state_dir.chmod(0o711)
         sockets = state_dir / "sockets"
-        if len(os.fsencode(sockets)) > _LONGEST_SOCKETS_PATH and not sockets.is_dir():
-            sockets.unlink(missing_ok=True)
+        if len(os.fsencode(sockets)) > _LONGEST_SOCKETS_PATH and not sockets.exists():
+            sockets.unlink(missing_ok=True)  # a link that leads nowhere any more
             sockets.symlink_to(tempfile.mkdtemp(prefix="ecovisor-"))  # a Unix socket's address is short
         sockets.mkdir(exist_ok=True)
         sockets.chmod(0o711)
     except OSError as error:
-        raise SettingsError("server.state_dir", f"{state_dir}: {error.strerror}", "name a folder that can be written") from error
+        where = error.filename or state_dir
+        raise SettingsError("server.state_dir", f"{where}: {error.strerror}", "name a folder that can be written") from error
 
 
 async def plant_and_clock(
@@ -75,7 +76,11 @@ async def plant_and_clock(
         start_s = max(time.time() if start_s is None else start_s, last.end_s)
     if serving.plant.kind == "emulated":
         config = PlantConfig(battery=battery, solar=trace, site_start_s=start_s, compression=serving.compression)
-        process = await asyncio.to_thread(launch_plant, config, state_dir / "plant")
+        try:
+            process = await asyncio.to_thread(launch_plant, config, state_dir / "plant")
+        except OSError as error:
+            where = error.filename or state_dir / "plant"
+            raise StoreError(f"{where}: {error.strerror}; check the disk and the permissions") from error
         return EmulatedPlantClient(process.socket_path), RealClock(process.anchor), process
     clock = (
         ManualClock(start_s or 0.0, serving.compression)

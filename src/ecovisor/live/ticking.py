@@ -222,6 +222,11 @@ class Ticker:
         ticks = math.ceil((self.clock.site_s() - aligned_s) / self.settings.tick_s - 1e-9)
         return aligned_s + max(ticks, 0) * self.settings.tick_s
 
+    def _passed_boundary_s(self, aligned_s: float) -> float:
+        """The last boundary from an instant on that has passed."""
+        ticks = math.floor((self.clock.site_s() - aligned_s) / self.settings.tick_s + 1e-9)
+        return aligned_s + max(ticks, 0) * self.settings.tick_s
+
     async def _wait_until(self, site_s: float) -> bool:
         """Sleep; False if the site is being stopped."""
         if self.settings.lockstep:
@@ -271,6 +276,7 @@ class Ticker:
         end_s = self._next_boundary_s(begin_s)
         await self._wait_until(end_s)
         sensed = await self._sense_settled(0.0)
+        end_s = max(end_s, self._passed_boundary_s(begin_s))  # the plant may have taken its time
         if end_s > begin_s:
             batch, _ = self._gap(begin_s, end_s - begin_s, sensed)
             await asyncio.to_thread(self.ledger.commit, batch)
@@ -544,6 +550,7 @@ class Ticker:
             if not await self._wait_until(begin_s + dt_s):
                 return
         sensed = await self._sense_settled(self.site.memory.get("node_power_w") * dt_s / 3600.0)
+        dt_s = max(dt_s, self._passed_boundary_s(begin_s) - begin_s)
         async with self.engine:
             batch, told = self._gap(begin_s, dt_s, sensed)
         await self._open_tick(told, batch)
