@@ -136,8 +136,8 @@ def _child(launch: Launch, word: int, problem: int) -> NoReturn:
 
 
 def _restore_signals() -> None:
-    """What Python set for itself would be inherited."""
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+    """What Python set for itself would be inherited, and what whoever started us ignores, as `nohup` does."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
