@@ -22,8 +22,9 @@ install: $(VENV)/.installed  ## make .venv with everything a developer needs
 run: install  ## a complete ecovisor on this machine: three apps, a live table, a dashboard; Ctrl-C ends it
 	@$(BIN)/ecovisor demo
 
+# Three workers on two cores: many tests wait for processes, clocks and sockets.
 test: install lint  ## style, types, import contracts, and the tests with coverage
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not live" --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow and not live" --cov --cov-report=term:skip-covered
 	$(BIN)/python scripts/coverage_floor.py
 
 lint: install

@@ -143,7 +143,8 @@ def test_an_app_that_has_left_while_the_disk_is_full_does_not_hide_the_others(
         monkeypatch.setattr(site.ledger, "commit", no_put)
         tick = site.ticker.tick
         while site.ticker.tick < tick + 2:
-            site.clock.advance(site.clock.next_wake_s())
+            if site.clock.next_wake_s() < math.inf:  # otherwise everybody is at work
+                site.clock.advance(site.clock.next_wake_s())
             await asyncio.sleep(0.02)
         assert [app.app for app in site.ecovisor.site_state().apps if app.app != "two"] == ["one", "made-up", "_site"]
         assert site.ecovisor.snapshot("one").tick == tick

@@ -189,6 +189,36 @@ def children_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def comes_to(pid: int, state: str) -> bool:
+    for _ in range(200):
+        seen = stat(pid)
+        if seen is not None and seen.state == state:
+            return True
+        time.sleep(0.005)
+    return False
+
+
+def test_what_was_stopped_before_it_was_known_goes_on_when_it_is_found() -> None:
+    """Its parent forked it, was stopped with its group, and had ended before the group was to go on."""
+    script = "import os, time\nif os.fork() == 0: time.sleep(1000)\nos.write(1, b'up\\n'); time.sleep(1000)"
+    first = subprocess.Popen([sys.executable, "-S", "-c", script], start_new_session=True, stdout=subprocess.PIPE)
+    assert first.stdout is not None
+    session = Session(first.pid, cpus=2)
+    first.stdout.readline()
+    (child,) = children(first.pid)
+    try:
+        os.killpg(first.pid, signal.SIGSTOP)
+        first.kill()
+        first.wait()
+        session.reaped(first.pid, 0.0)
+        assert comes_to(child, "T")
+        session.add(child)
+        assert comes_to(child, "S")
+    finally:
+        first.stdout.close()
+        os.kill(child, signal.SIGKILL)
+
+
 def test_a_session_that_still_runs_is_not_forgotten(family: list[Family]) -> None:
     one = Family("import time; time.sleep(1000)")
     family.append(one)

@@ -251,6 +251,7 @@ class Care:
             self._loop.after(_PRESS_S, lambda: self._press(container, kill_at_s, give_up_at_s))
 
     def _forget(self, container: Container) -> None:
+        self.reap()  # what ended since the last look is not left to be seen
         self.drive(container)
         self.containers.pop(container.key, None)
         folders.discard(self._root, container.folder)

@@ -63,10 +63,23 @@ class Session:
 
     def add(self, pid: int) -> None:
         """A process belongs to it, as do its children."""
-        if pid not in self._members:
-            with contextlib.suppress(ProcessLookupError):
-                self._members[pid] = Process(pid)
-                self._newest = b""
+        if pid not in self._members and self._found(pid):
+            self._newest = b""
+
+    def _found(self, pid: int) -> bool:
+        """Take a process in; False if it is gone.
+
+        It may have been stopped with its group before we knew of it, when nobody else of the group was left to be continued.
+        """
+        try:
+            self._members[pid] = Process(pid)
+            if not self._stopped:
+                os.kill(pid, signal.SIGCONT)
+        except ProcessLookupError:
+            return pid in self._members
+        except PermissionError:  # it became another user, which we are not allowed to signal
+            return True
+        return True
 
     def has(self, pid: int) -> bool:
         """Whether a process was last seen in it."""
@@ -102,11 +115,7 @@ class Session:
         count = len(self._members)
         waiting = list(self._members)
         while waiting:
-            for child in children(waiting.pop()):
-                if child not in self._members:
-                    with contextlib.suppress(ProcessLookupError):
-                        self._members[child] = Process(child)
-                        waiting.append(child)
+            waiting += [child for child in children(waiting.pop()) if child not in self._members and self._found(child)]
         return len(self._members) > count
 
     # -- what it used
