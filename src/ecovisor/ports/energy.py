@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -260,4 +260,19 @@ class Workload(Protocol):
 
     def run(self, served_w: float, tick_s: float) -> None:
         """The tick is over; ``served_w`` was granted. [W]"""
+        ...
+
+
+class ContainerWorkload(Protocol):
+    """A plug-in workload in simulation that sees its containers one by one, as a load balancer or a scheduler does.
+
+    It may also have what a `Workload` may. A container that runs and does nothing asks for its idle power.
+    """
+
+    def demands_w(self, now_s: float, tick_s: float, containers: Sequence[ContainerInfo]) -> Sequence[float]:
+        """Mean power that each container asks for in ``[now_s, now_s + tick_s)``, in the order given: at most its cap, 0 if suspended. [W]"""
+        ...
+
+    def run_containers(self, served_w: Sequence[float], tick_s: float) -> None:
+        """The tick is over; what each of these containers was granted, in the same order. [W]"""
         ...
