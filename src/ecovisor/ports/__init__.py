@@ -7,14 +7,5 @@ from ecovisor.ports.energy import AppView, ContainerInfo, ContainerWorkload, For
 from ecovisor.ports.tables import Block, Event, TableSink
 
 __all__ = [
-    "AppView",
-    "Block",
-    "ContainerInfo",
-    "ContainerWorkload",
-    "Event",
-    "Forecaster",
-    "Policy",
-    "TableSink",
-    "VirtualEnergy",
-    "Workload",
-]
+    "AppView", "Block", "ContainerInfo", "ContainerWorkload", "Event", "Forecaster", "Policy", "TableSink", "VirtualEnergy", "Workload",
+]  # fmt: skip

@@ -270,7 +270,7 @@ class ContainerWorkload(Protocol):
     """
 
     def demands_w(self, now_s: float, tick_s: float, containers: Sequence[ContainerInfo]) -> Sequence[float]:
-        """Mean power that each container asks for in ``[now_s, now_s + tick_s)``, in the order given: at most its cap, 0 if suspended. [W]"""
+        """Mean power that each asks for in ``[now_s, now_s + tick_s)``, in the order given: at most its cap, 0 if suspended. [W]"""
         ...
 
     def run_containers(self, served_w: Sequence[float], tick_s: float) -> None:
