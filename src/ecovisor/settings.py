@@ -85,7 +85,7 @@ class Signal(_Group, kw_only=True, frozen=True):
     kind: str
     """`constant`, `file`, `modelled-carbon`, `modelled-solar`, `pvlib`, or a plug-in: an entry point's name or `file.py:Name`."""
     value: float | None = None
-    """constant: the value, in the signal's unit (carbon g/kWh, solar W, price per kWh)."""
+    """constant: the value, in the signal's unit (carbon g/kWh, solar W, price per kWh, others W unless `unit` says otherwise)."""
     file: str | None = None
     """file: CSV or Parquet (also .gz), relative to the scenario file; Electricity Maps exports are recognised by header."""
     column: str | None = None
@@ -93,7 +93,8 @@ class Signal(_Group, kw_only=True, frozen=True):
     time_column: str | None = None
     """file: the time column. Default: recognised by name (`time`, `datetime`, `timestamp`, …)."""
     unit: str | None = None
-    """file: unit of the column where its name does not say it (`W`, `kW`, `MW`, `g/kWh`, `kg/MWh`, `lbs/MWh`, `1`)."""
+    """file: unit of the column where its name does not say it (`W`, `kW`, `MW`, `g/kWh`, `kg/MWh`, `lbs/MWh`, `1`, `1/s`). constant: unit
+    of the value."""
     timezone: str | None = None
     """file: zone of naive times (IANA name or `UTC`). Without it naive times are an error."""
     scale_to_peak_w: Positive | None = None

@@ -7,7 +7,7 @@ loaded data can tell (a trace too short for the run) is found by ``adapters.sign
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from ecovisor.settings import App, Policy, Run, Scenario, Serving, Signal, Site,
 
 #: Kind → the fields that it takes, besides those that every kind takes. A plug-in takes `options`.
 SIGNAL_KINDS: Mapping[str, frozenset[str]] = {
-    "constant": frozenset({"value"}),
+    "constant": frozenset({"value", "unit"}),
     "file": frozenset(
         {
             *("file", "column", "time_column", "unit", "timezone", "scale_to_peak_w"),
@@ -84,8 +84,13 @@ class Interval:
         return self.start_s + self.tick_s * self.ticks
 
 
-def check(scenario: Scenario, folder: Path) -> None:
+def check(scenario: Scenario, folder: Path, given: Iterable[str] = ()) -> None:
     """Check a decoded scenario; `folder` is what its relative paths (plug-ins) are resolved against.
+
+    Args:
+        scenario: decoded.
+        folder: relative paths start here.
+        given: names of signals that are not in it, because they are given in memory.
 
     Raises:
         SettingsError: a rule is broken; `where` is the field.
@@ -96,9 +101,10 @@ def check(scenario: Scenario, folder: Path) -> None:
         _check_signal(signal, f"signals.{name}", folder)
     _check_names(scenario.apps)
     _check_shares(scenario.apps)
+    signals = {*scenario.signals, *given}
     for k, app in enumerate(scenario.apps):
-        _check_workload(app.workload, f"apps[{k}].workload", scenario, interval, folder)
-        _check_policy(app.policy, f"apps[{k}].policy", scenario, folder)
+        _check_workload(app.workload, f"apps[{k}].workload", signals, interval, folder)
+        _check_policy(app.policy, f"apps[{k}].policy", signals, folder)
         _check_commands(app, f"apps[{k}]", scenario)
     if scenario.server is not None:
         _check_serving(scenario.server)
@@ -294,7 +300,7 @@ def _check_signal(signal: Signal, path: str, folder: Path) -> None:
         )  # fmt: skip
 
 
-def _check_workload(workload: Workload, path: str, scenario: Scenario, interval: Interval, folder: Path) -> None:
+def _check_workload(workload: Workload, path: str, signals: Collection[str], interval: Interval, folder: Path) -> None:
     plug_in = _check_kind(workload, "workload", WORKLOAD_KINDS, path, folder, everywhere={"start"})
     start_s = interval.start_s if workload.start is None else moment_s(workload.start, interval.start_s, f"{path}.start")
     if not interval.start_s <= start_s < interval.end_s:
@@ -314,10 +320,10 @@ def _check_workload(workload: Workload, path: str, scenario: Scenario, interval:
     if workload.scaling_table is not None:
         _check_scaling(workload, f"{path}.scaling_table")
     _check_checkpoints(workload, path)
-    if workload.trace is not None and workload.trace not in scenario.signals:
+    if workload.trace is not None and workload.trace not in signals:
         raise SettingsError(
             f"{path}.trace", f"no signal is called {workload.trace!r}",
-            did_you_mean(workload.trace, scenario.signals) if scenario.signals else f"add a table [signals.{workload.trace}]",
+            did_you_mean(workload.trace, signals) if signals else f"add a table [signals.{workload.trace}]",
         )  # fmt: skip
 
 
@@ -350,10 +356,10 @@ def _check_checkpoints(workload: Workload, path: str) -> None:
         )
 
 
-def _check_policy(policy: Policy, path: str, scenario: Scenario, folder: Path) -> None:
+def _check_policy(policy: Policy, path: str, signals: Collection[str], folder: Path) -> None:
     if _check_kind(policy, "policy", POLICY_KINDS, path, folder):
         return
-    if policy.kind not in ("carbon-agnostic", "remote") and "carbon" not in scenario.signals:
+    if policy.kind not in ("carbon-agnostic", "remote") and "carbon" not in signals:
         raise SettingsError(f"{path}.kind", f"{policy.kind} needs the signal 'carbon'", "add a table [signals.carbon]")
     for field in ("window", "refresh"):
         text = getattr(policy, field)

@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
+from ecovisor.adapters import scenario_checks
 from ecovisor.adapters.scenario_checks import Interval, interval_of
 from ecovisor.adapters.signals import LoadedSignal, load_signal
+from ecovisor.adapters.signals.given import given_signal
 from ecovisor.assembly.notes import demand_notes, run_info, site_notes, unmet_notes
-from ecovisor.assembly.site import build_site
+from ecovisor.assembly.site import RATE_UNIT, build_site
 from ecovisor.engine.loop import Loop
 from ecovisor.engine.report import app_summaries, site_summary, with_baseline
 from ecovisor.engine.site import Signals
 from ecovisor.model.errors import SettingsError
+from ecovisor.model.series import Series
 from ecovisor.model.summary import RunSummary
-from ecovisor.ports import TableSink
+from ecovisor.ports import Forecaster, TableSink
 from ecovisor.settings import Scenario
 
 INFINITY = float("inf")
@@ -43,6 +47,11 @@ class _Loaded:
     signals: Signals
     notes: list[str]
 
+    @property
+    def series(self) -> dict[str, Series]:
+        """For workloads that take a trace as it is."""
+        return {name: one.series for name, one in self.by_name.items()}
+
 
 def check(scenario: Scenario, folder: Path) -> list[str]:
     """Load everything that a run would load; returns notes.
@@ -52,7 +61,7 @@ def check(scenario: Scenario, folder: Path) -> list[str]:
     """
     interval = interval_of(scenario.run)
     loaded = _load_signals(scenario, folder, interval)
-    site = build_site(scenario, folder, loaded.signals, interval)
+    site = build_site(scenario, folder, loaded.signals, interval, series=loaded.series)
     return loaded.notes + demand_notes(scenario) + site_notes(site)
 
 
@@ -60,6 +69,8 @@ def simulate(
     scenario: Scenario,
     folder: Path,
     *,
+    series: Mapping[str, Series] | None = None,
+    forecasts: Mapping[str, Forecaster] | None = None,
     sink: TableSink | None = None,
     progress: Callable[[int, int], None] | None = None,
     compiled: bool | None = None,
@@ -68,8 +79,11 @@ def simulate(
     """Run a scenario to its end.
 
     Args:
-        scenario: checked.
+        scenario: checked, unless there are ``series``: then it is checked here, with them.
         folder: relative paths in it start here.
+        series: signals given in memory, by name, instead of `[signals.NAME]`: ``carbon`` in g/kWh, ``solar`` in W, ``price`` in 1/kWh,
+            others in W, 1 or 1/s. One that is finer than the tick is averaged.
+        forecasts: what answers for signals of ``series``; by default the series itself, a perfect forecast.
         sink: where the tables go; None, or ``run.record = "totals"``: no tables.
         progress: called now and then with the ticks done and the ticks in all.
         compiled: force machine code or plain Python; None chooses by size.
@@ -79,10 +93,12 @@ def simulate(
         InputError: something in the scenario or its data cannot be used.
         PolicyError: a policy raised.
     """
+    if series:
+        scenario_checks.check(scenario, folder, given=series)
     interval = interval_of(scenario.run)
-    loaded = _load_signals(scenario, folder, interval)
+    loaded = _load_signals(scenario, folder, interval, series or {}, forecasts or {})
     kept = sink if scenario.run.record == "all" else None
-    site = build_site(scenario, folder, loaded.signals, interval, sink=kept, compiled=compiled)
+    site = build_site(scenario, folder, loaded.signals, interval, series=loaded.series, sink=kept, compiled=compiled)
     initial_level_wh = site.memory.get("above_line_wh")
     info = run_info(site, loaded.by_name)
     both = scenario.run.baseline and any(app.policy.kind != "carbon-agnostic" for app in scenario.apps)
@@ -102,7 +118,7 @@ def simulate(
                 if progress is not None:
                     progress(interval.ticks + done, total)
 
-            plain = build_site(scenario, folder, loaded.signals, interval, compiled=compiled, agnostic=True)
+            plain = build_site(scenario, folder, loaded.signals, interval, series=loaded.series, compiled=compiled, agnostic=True)
             Loop(plain, progress=report_baseline).run(interval.ticks)
             agnostic = app_summaries(plain)
         apps = with_baseline(apps, agnostic)
@@ -128,7 +144,13 @@ def _told(one: LoadedSignal) -> str:
     return origin if origin.startswith(quality) else f"{quality}: {origin}"
 
 
-def _load_signals(scenario: Scenario, folder: Path, interval: Interval) -> _Loaded:
+def _load_signals(
+    scenario: Scenario,
+    folder: Path,
+    interval: Interval,
+    series: Mapping[str, Series] = MappingProxyType({}),
+    forecasts: Mapping[str, Forecaster] = MappingProxyType({}),
+) -> _Loaded:
     for k, app in enumerate(scenario.apps):
         if app.workload.kind == "containers":
             raise SettingsError(
@@ -149,12 +171,19 @@ def _load_signals(scenario: Scenario, folder: Path, interval: Interval) -> _Load
             seed=scenario.run.seed,
         )
         for name, signal in scenario.signals.items()
+        if name not in series
+    }
+    by_name |= {
+        name: given_signal(name, one, forecasts.get(name), start_s=interval.start_s, end_s=end_s, tick_s=interval.tick_s)
+        for name, one in series.items()
     }
     notes = [f"signals.{name}: {note}" for name, one in by_name.items() for note in one.notes]
     if "carbon" not in by_name:
         notes.append("signals.carbon: not given, so the carbon of imports is unknown (unknown_carbon_wh)")
     traces = {
-        name: (one.ticks, one.series.unit == "1") for name, one in by_name.items() if name not in ("carbon", "solar", "price")
+        name: (one.ticks, one.series.unit == "1")
+        for name, one in by_name.items()
+        if name not in ("carbon", "solar", "price") and one.series.unit != RATE_UNIT
     }
 
     def ticks_of(name: str, absent: float) -> array[float]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 from ecovisor.adapters.plugins import plugin_maker
@@ -13,6 +14,7 @@ from ecovisor.adapters.scenario_checks import Interval, moment_s, span_s
 from ecovisor.engine.site import PhysicalSite, Signals, Site
 from ecovisor.engine.specification import AppSpec
 from ecovisor.model.errors import SettingsError
+from ecovisor.model.series import Series
 from ecovisor.policies.carbon_agnostic import CarbonAgnostic
 from ecovisor.ports import TableSink, Workload
 from ecovisor.presets import resolve_battery, resolve_server, shares_of
@@ -22,6 +24,8 @@ from ecovisor.workloads.models import BatchJob, ConstantDemand, Metered, TracedD
 
 INFINITY = float("inf")
 WORKLOAD_KINDS = ("batch", "constant", "trace")
+RATE_UNIT = "1/s"
+_NO_SERIES: Mapping[str, Series] = MappingProxyType({})
 
 
 def build_site(
@@ -30,6 +34,7 @@ def build_site(
     signals: Signals,
     interval: Interval,
     *,
+    series: Mapping[str, Series] = _NO_SERIES,
     sink: TableSink | None = None,
     compiled: bool | None = None,
     agnostic: bool = False,
@@ -42,6 +47,7 @@ def build_site(
         folder: relative paths in it start here.
         signals: what drives the site.
         interval: its time.
+        series: the signals as they came, by name, for workloads that take one of them whole.
         sink: where tables go.
         compiled: force machine code or plain Python; None chooses by size.
         agnostic: give every app the carbon-agnostic policy.
@@ -70,12 +76,19 @@ def build_site(
             f"{battery.capacity_wh * (1.0 - battery.empty_ratio):.0f} Wh",
             "shorten run.tick, or give a larger battery or a smaller array",
         )
-    site.join(*(specification(app, f"apps[{k}]", folder, interval, agnostic=agnostic) for k, app in enumerate(scenario.apps)))
+    site.join(
+        *(
+            specification(app, f"apps[{k}]", folder, interval, series=series, agnostic=agnostic)
+            for k, app in enumerate(scenario.apps)
+        )
+    )
     site.begin()
     return site
 
 
-def specification(app: App, where: str, folder: Path, interval: Interval, *, agnostic: bool = False) -> AppSpec:
+def specification(
+    app: App, where: str, folder: Path, interval: Interval, *, series: Mapping[str, Series] = _NO_SERIES, agnostic: bool = False
+) -> AppSpec:
     """What joins for an app of a scenario; ``where`` is its table, for errors."""
     shares = shares_of(app)
     if app.count > 1:
@@ -89,7 +102,7 @@ def specification(app: App, where: str, folder: Path, interval: Interval, *, agn
     return AppSpec(
         name=app.name,
         shares=shares,
-        workload=_workload(app.workload, f"{where}.workload", folder, interval),
+        workload=_workload(app.workload, f"{where}.workload", folder, interval, series),
         policy=CarbonAgnostic if agnostic else policy_maker(app.policy, f"{where}.policy", folder),
         containers=app.containers if app.commands or app.workload.kind != "containers" else 0,
         cores=app.cores,
@@ -101,7 +114,7 @@ def specification(app: App, where: str, folder: Path, interval: Interval, *, agn
 
 
 def _workload(
-    settings: WorkloadSettings, where: str, folder: Path, interval: Interval
+    settings: WorkloadSettings, where: str, folder: Path, interval: Interval, series: Mapping[str, Series]
 ) -> BatchJob | ConstantDemand | Metered | TracedDemand | Callable[[], Workload]:
     if settings.kind == "containers":
         return Metered()
@@ -123,6 +136,11 @@ def _workload(
     if settings.kind == "constant":
         return ConstantDemand(demand_w=settings.demand_w or 0.0, start_s=start_s)
     if settings.kind == "trace":
+        trace = series.get(settings.trace or "")
+        if trace is not None and trace.unit not in ("W", "1"):
+            raise SettingsError(
+                f"{where}.trace", f"{settings.trace!r} is in {trace.unit}, a demand is in W or 1", "name another signal"
+            )
         return TracedDemand(signal=settings.trace or "", start_s=start_s)
     make = plugin_maker("ecovisor.workloads", settings.kind, settings.options, folder, WORKLOAD_KINDS, where, ("demand_w", "run"))
     return cast("Callable[[], Workload]", make)

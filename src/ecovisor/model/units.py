@@ -16,7 +16,7 @@ WH_PER_KWH = 1000.0
 _SECONDS = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)\s*")
 
-#: Unit spellings met in files, to (canonical unit, factor). Power in W, energy in Wh, intensity in g/kWh, ratios as "1".
+#: Unit spellings met in files, to (canonical unit, factor). Power in W, energy in Wh, intensity in g/kWh, ratios as "1", rates in 1/s.
 UNIT_FACTORS: dict[str, tuple[str, float]] = {
     "w": ("W", 1.0),
     "kw": ("W", 1e3),
@@ -31,6 +31,8 @@ UNIT_FACTORS: dict[str, tuple[str, float]] = {
     "%": ("1", 0.01),
     "1/kwh": ("1/kWh", 1.0),
     "1/mwh": ("1/kWh", 1e-3),
+    "1/s": ("1/s", 1.0),
+    "1/min": ("1/s", 1.0 / 60.0),
 }
 
 
@@ -43,6 +45,7 @@ _SPELLINGS = (
     (re.compile(r"^(?:lb|lbs)/"), "lbs/"),
     (re.compile(r"^percent$"), "%"),
     (re.compile(r"^ratio$"), "1"),
+    (re.compile(r"^req(?:uest)?s?/"), "1/"),
     (re.compile(r"^(?:eur|usd|gbp|chf|sek|nok|dkk|pln|aud|cad|[€$£])/"), "1/"),
 )
 

@@ -76,7 +76,7 @@ def load_signal(name: str, signal: Signal, *, folder: Path, start_s: float, end_
     """Loads one signal for a run over ``[start_s, end_s)`` with ticks of ``tick_s`` seconds.
 
     Args:
-        name: of the signal; `carbon` is in g/kWh, `solar` in W, `price` in 1/kWh, others in W or 1.
+        name: of the signal; `carbon` is in g/kWh, `solar` in W, `price` in 1/kWh, others in W, 1 or 1/s.
         signal: its settings.
         folder: folder of the scenario file; paths are relative to it.
         start_s: the run's first instant. [s since the epoch]
@@ -135,12 +135,16 @@ def _from_plugin(name: str, signal: Signal, *, folder: Path, start_s: float, end
         ) from error
     if not isinstance(series, Series):
         raise SeriesError(f"signals.{name} ({signal.kind})", f"gave a {type(series).__name__}", "return an ecovisor Series")
-    _check(name, series, start_s, end_s, signal.kind)
+    check_series(name, series, start_s, end_s, signal.kind)
     return series
 
 
-def _check(name: str, series: Series, start_s: float, end_s: float, kind: str) -> None:
-    """What files are held to, for a series that somebody else's code made."""
+def check_series(name: str, series: Series, start_s: float, end_s: float, kind: str) -> None:
+    """What files are held to, for a series that somebody else's code made.
+
+    Raises:
+        SeriesError: a unit that does not fit, or a value in the run that is not finite or is negative.
+    """
     where = f"signals.{name} ({kind})"
     if series.unit not in fitting_units(name):
         raise SeriesError(where, f"is in {series.unit!r}, needs {' or '.join(fitting_units(name))}", "convert it")

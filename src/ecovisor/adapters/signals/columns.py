@@ -16,18 +16,20 @@ from ecovisor.model.units import unit_factor
 _TIME_NAMES = ("time", "datetime", "timestamp", "date_time", "date", "measured_on")
 _UTC = re.compile(r"(?:^|[^a-z])utc(?:$|[^a-z])")
 #: Units at the end of a name (``load_kw``, ``ci_g_per_kwh``) and the spelling that `unit_factor` knows.
-_SUFFIX = re.compile(r"(?:^|_)(?P<unit>w_per_m2|w_m2|[kmg]?w|(?:g|kg|lbs?)_per_[km]wh|(?:[a-z]{3}_)?per_[km]wh|ratio|percent)$")
+_SUFFIX = re.compile(
+    r"(?:^|_)(?P<unit>w_per_m2|w_m2|[kmg]?w|(?:g|kg|lbs?)_per_[km]wh|(?:[a-z]{3}_)?per_[km]wh|per_s|ratio|percent)$"
+)
 _BRACKETS = re.compile(r"[\[(]([^\])]+)[\])]")
 _INTENSITY_UNIT = re.compile(r"\bk?gco2\S*/[km]wh")
 
-#: What each signal must be in. Others are demands (W) or utilisations (1).
+#: What each signal must be in. Others are demands (W), utilisations (1) or request rates (1/s).
 FITTING_UNITS = {"carbon": ("g/kWh",), "solar": ("W",), "price": ("1/kWh",)}
 _SCALABLE = ("W", "W/m2", "1")
 
 
 def fitting_units(signal: str, *, scaled: bool = False) -> tuple[str, ...]:
     """Canonical units that a signal of this name may have; ``scaled``: it is rescaled to a peak power."""
-    return _SCALABLE if scaled else FITTING_UNITS.get(signal, ("W", "1"))
+    return _SCALABLE if scaled else FITTING_UNITS.get(signal, ("W", "1", "1/s"))
 
 
 def plain(name: str) -> str:
@@ -56,7 +58,7 @@ def unit_in_name(column: str) -> str | None:
     if suffix is None:
         return None
     unit = suffix["unit"]
-    if re.match(r"(?:(?!lbs)[a-z]{3}_)?per_", unit):  # a price: the currency is not ours to convert
+    if re.match(r"(?:(?!lbs)[a-z]{3}_)?per_", unit):  # a price (the currency is not ours to convert) or a rate
         unit = unit[unit.index("per_") :].replace("per_", "1/", 1)
     return {"w_per_m2": "w/m2", "w_m2": "w/m2"}.get(unit, unit.replace("_per_", "/"))
 

@@ -54,8 +54,13 @@ class Table:
         return self.names.index(name)
 
 
-def open_table(path: Path, label: str) -> Table:
+def open_table(path: Path, label: str, *, skip_lines: int = 0) -> Table:
     """Opens a CSV (``.csv``, ``.csv.gz``, ``.tsv`` and the like) or Parquet (``.parquet``) file.
+
+    Args:
+        path: of the file.
+        label: the file as its user named it, for messages.
+        skip_lines: lines of a CSV file before its header (one in TMY3, which names the station).
 
     Raises:
         SeriesError: missing, empty, no text in UTF-8, or with rows of unequal length.
@@ -80,21 +85,23 @@ def open_table(path: Path, label: str) -> Table:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SeriesError(label, f"is no text in UTF-8 (byte {error.start})", "give a CSV or Parquet file") from None
-    return _open_csv(text, label, sha256)
+    return _open_csv(text, label, sha256, skip_lines)
 
 
-def _open_csv(text: str, label: str, sha256: str) -> Table:
+def _open_csv(text: str, label: str, sha256: str, skip_lines: int) -> Table:
+    for _ in range(skip_lines):
+        text = text.partition("\n")[2]
     head = text[: text.find("\n") if "\n" in text else len(text)]
     delimiter = max(",;\t", key=head.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         rows = list(reader)
     except csv.Error as error:
-        raise SeriesError(f"{label}: row {reader.line_num}", f"is no CSV ({error})", "repair the line") from None
-    lines: Sequence[int] = range(1, len(rows) + 1)
+        raise SeriesError(f"{label}: row {reader.line_num + skip_lines}", f"is no CSV ({error})", "repair the line") from None
+    lines: Sequence[int] = range(1 + skip_lines, len(rows) + 1 + skip_lines)
     if reader.line_num != len(rows) or [] in rows:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        numbered = [(reader.line_num, row) for row in reader if row]
+        numbered = [(reader.line_num + skip_lines, row) for row in reader if row]
         lines, rows = [line for line, _ in numbered], [row for _, row in numbered]
     if not rows:
         raise SeriesError(label, "is empty", "give a file with a header and rows")
