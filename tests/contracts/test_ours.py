@@ -15,6 +15,7 @@ from ecovisor.adapters.signals.constant import load_constant
 from ecovisor.adapters.signals.modelled_carbon import load_modelled_carbon
 from ecovisor.adapters.signals.modelled_solar import load_modelled_solar
 from ecovisor.adapters.signals.pv import load_pv
+from ecovisor.adapters.stores.in_memory import InMemoryTables
 from ecovisor.adapters.stores.run_folder import RunFolder
 from ecovisor.engine.loop import Loop
 from ecovisor.model.errors import EcovisorError
@@ -166,6 +167,30 @@ class TestMemorySink(TableSinkContract):
         if table == "events":
             return [{"time": e.time_s, "app": e.app, "kind": e.kind, "detail": e.detail} for e in self.sink.events]
         return self.sink.rows(table)
+
+    def abort(self, sink: Any) -> None:
+        self.sink = None
+
+    def remains(self) -> bool:
+        return self.sink is not None
+
+
+class TestInMemoryTables(TableSinkContract):
+    sink: InMemoryTables | None = None
+
+    def make(self) -> TableSink:
+        self.sink = InMemoryTables()
+        return self.sink
+
+    def finish(self, sink: Any) -> None:
+        pass
+
+    def read(self, table: str) -> list[Row]:
+        assert self.sink is not None
+        if table == "events":
+            return [{"time": e.time_s, "app": e.app, "kind": e.kind, "detail": e.detail} for e in self.sink.events]
+        columns = self.sink.table(table)
+        return [dict(zip(columns, map(_plain, row), strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def abort(self, sink: Any) -> None:
         self.sink = None
