@@ -123,6 +123,34 @@ def test_a_quota_is_exceeded_by_at_most_1_percent(state: Path, mechanism: str, p
         assert max(by_tick) <= 0.01 + 0.2 / TICK_S
 
 
+@quota
+def test_from_ticks_of_20_seconds_on_no_single_tick_exceeds_a_quota_by_more_than_1_percent(state: Path, mechanism: str) -> None:
+    """Wherever such a tick begins: two periods' use more are 1 % of it."""
+    pair = NEIGHBOURS[0]
+    for limit_cores, used in asyncio.run(sliding(state, mechanism, pair, window_s=20.0, ticks=25)):
+        print(f"\n{mechanism}: limit {limit_cores:g} cores, ticks of 20 s beginning every 2 s: highest {max(used):+.2%}", end="")
+        assert max(used) <= 0.01
+
+
+async def sliding(
+    state: Path, mechanism: str, pair: tuple[tuple[float, int], ...], *, window_s: float, ticks: int
+) -> list[tuple[float, list[float]]]:
+    """Each limit, and by how much it was exceeded in each window of ``window_s`` that begins with a tick of the reader. [cores, 1]"""
+    async with opened(state, mechanism) as platform:
+        apps = [f"app{k}" for k in range(len(pair))]
+        for app, (limit_cores, processes) in zip(apps, pair, strict=True):
+            await platform.start(ContainerRequest(app, "1", saturating(processes), limit_cores))
+        pids = [await pid_of(platform, app) for app in apps]
+        await asyncio.sleep(1.0)
+        rows = await read_outside(mechanism, TICK_S, ticks, *pids)
+    size = round(window_s / TICK_S)
+    windows = [rows[first : first + size] for first in range(len(rows) - size + 1)]
+    return [
+        (limit_cores, [sum(row[k][1] for row in rows) / sum(row[k][0] for row in rows) / limit_cores - 1.0 for rows in windows])
+        for k, (limit_cores, _) in enumerate(pair)
+    ]
+
+
 @neighbours
 def test_a_duty_cycle_is_exceeded_by_at_most_5_percent(state: Path, pair: tuple[tuple[float, int], ...]) -> None:
     for whole, by_tick in asyncio.run(measure(state, "duty-cycle", pair)):
