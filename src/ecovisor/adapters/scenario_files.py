@@ -38,18 +38,41 @@ def load_scenario(path_or_bundled_name: str, overrides: Sequence[str] = ()) -> t
     Raises:
         SettingsError: missing file, not UTF-8, no TOML, unsupported schema, or a field that cannot be used.
     """
+    tables, path = read_tables(path_or_bundled_name)
+    return scenario_of(tables, path.parent, overrides, path_or_bundled_name), path.parent
+
+
+def read_tables(path_or_bundled_name: str) -> tuple[dict[str, Any], Path]:
+    """The plain tables of a scenario file, not checked, and where it is.
+
+    Raises:
+        SettingsError: missing file, not UTF-8, or no TOML.
+    """
     path = _find(path_or_bundled_name)
-    label = path_or_bundled_name
-    tables = _parse(path, label)
+    return _parse(path, path_or_bundled_name), path
+
+
+def scenario_of(tables: dict[str, Any], folder: Path, overrides: Sequence[str], label: str) -> Scenario:
+    """Override, decode and check the tables of a scenario, which change in place.
+
+    Args:
+        tables: of `read_tables`.
+        folder: relative paths in them start here.
+        overrides: ``key.path=value`` each.
+        label: names the file in errors.
+
+    Raises:
+        SettingsError: a field that cannot be used.
+    """
     overridden = {scenario_keys.apply_override(tables, override): override for override in overrides}
     try:
         scenario = scenario_schema.decode(tables)
-        scenario_checks.check(scenario, path.parent)
+        scenario_checks.check(scenario, folder)
     except SettingsError as error:
         source = _override_behind(error.where, overridden)
         place = f"--set {source}" if source else label
         raise SettingsError(f"{place}: {scenario_keys.with_app_name(error.where, tables)}", error.problem, error.remedy) from None
-    return scenario, path.parent
+    return scenario
 
 
 def _find(text: str) -> Path:
