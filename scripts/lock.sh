@@ -8,10 +8,10 @@ lock() {
     uv pip compile --quiet pyproject.toml "$@" --universal --generate-hashes --python-version 3.11 \
         --no-emit-index-url --no-emit-find-links --no-header --no-annotate --output-file "$out"
 }
-everything="--extra server --extra fast --extra solar --extra plots --extra studies --extra dask --extra dev"
+everything="--extra server --extra fast --extra solar --extra plots --extra studies --extra dask --extra optimum --extra dev"
 # shellcheck disable=SC2086
 lock dev $everything
 # The other files hold the versions that the developer's file holds.
-for extra in server fast solar plots studies dask; do lock "$extra" --extra "$extra" --constraint requirements/dev.txt; done
+for extra in server fast solar plots studies dask optimum; do lock "$extra" --extra "$extra" --constraint requirements/dev.txt; done
 lock base --constraint requirements/dev.txt
 lock bench $everything --extra bench --constraint requirements/dev.txt

@@ -92,7 +92,9 @@ def test_no_choice_of_core_counts_by_the_hour_is_cheaper(work: BatchJob, curve: 
         done = carbon = 0.0
         for (cores, load), value in zip(hours, sorted(INTENSITIES[:5])[:3], strict=True):
             speed = (
-                table_speed_cores(cores * load, *zip(*work.speed_table, strict=True), len(work.speed_table))
+                table_speed_cores(
+                    cores * load, [c for c, _ in work.speed_table], [s for _, s in work.speed_table], len(work.speed_table)
+                )
                 if work.speed_table
                 else usl_speed_cores(cores * load, work.contention, work.coherency)
             )

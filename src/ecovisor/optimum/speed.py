@@ -19,7 +19,7 @@ from ecovisor.workloads.models import BatchJob
 
 Point = tuple[float, float]
 
-#: Distance of the tangents to a scaling law, as the logarithm of the ratio of their core counts: the curve is then at most about 0.5 % above it.
+#: Tangents to a scaling law touch it at core counts in this ratio (its logarithm): the curve is at most about 0.5 % above the law.
 TANGENT_LOG_STEP = 0.2
 
 
