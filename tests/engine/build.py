@@ -13,7 +13,7 @@ from ecovisor.engine.site import PhysicalSite, Signals, Site
 from ecovisor.engine.specification import AppSpec
 from ecovisor.engine.virtual_energy_system import VirtualEnergySystem
 from ecovisor.policies.carbon_agnostic import CarbonAgnostic
-from ecovisor.ports import Block, Event, Forecaster, Policy, VirtualEnergy, Workload
+from ecovisor.ports import Block, ContainerWorkload, Event, Forecaster, Policy, VirtualEnergy, Workload
 from ecovisor.presets import AppShares, BatteryParameters, ServerParameters
 from ecovisor.workloads.models import BatchJob, ConstantDemand, TracedDemand
 
@@ -98,7 +98,7 @@ def app(
     everything: float = 0.0,
     *,
     demand_w: float = 0.0,
-    workload: BatchJob | ConstantDemand | TracedDemand | Callable[[], Workload] | None = None,
+    workload: BatchJob | ConstantDemand | TracedDemand | Callable[[], Workload | ContainerWorkload] | None = None,
     policy: Callable[[], Policy] = CarbonAgnostic,
     containers: int = 1,
     cores: float = 4.0,

@@ -25,7 +25,7 @@ from ecovisor.policies.static_carbon_rate import StaticCarbonRate
 from ecovisor.policies.suspend_resume import SuspendResume
 from ecovisor.policies.thresholds import Threshold
 from ecovisor.policies.wait_and_scale import WaitAndScale
-from ecovisor.ports import Policy
+from ecovisor.ports import ContainerInfo, Policy
 from ecovisor.presets import BatteryParameters, ServerParameters
 from ecovisor.workloads.models import BatchJob, ConstantDemand, TracedDemand
 
@@ -62,6 +62,20 @@ class Sawtooth:
             self.asked_w = 0.0
 
 
+class Uneven:
+    """A plug-in that sees its containers: each asks for more than the one before, the third for nothing now and then."""
+
+    def __init__(self) -> None:
+        self.served: list[float] = []
+
+    def demands_w(self, now_s: float, tick_s: float, containers: Sequence[ContainerInfo]) -> list[float]:
+        some = int(now_s // tick_s)
+        return [(3.0 + 1.7 * k) * one.cores * ((some + k) % 3 > 0) for k, one in enumerate(containers)]
+
+    def run_containers(self, served_w: Sequence[float], tick_s: float) -> None:
+        self.served += served_w
+
+
 POLICIES: dict[str, Callable[[], Policy]] = {
     "agnostic": CarbonAgnostic,
     "suspend": lambda: SuspendResume(Threshold(220.0)),
@@ -81,6 +95,7 @@ WORKLOADS: dict[str, Any] = {
     "watts": TracedDemand(signal="watts"),
     "load": TracedDemand(signal="load", start_s=300.0),
     "plug-in": Sawtooth,
+    "each": Uneven,
 }
 
 
@@ -158,7 +173,7 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> None:
 
 def disturb(site: Site, loop: Loop) -> None:
     """Caps on containers, a change of shares, a leave, a join, a derating, a correction and a gap along the way."""
-    for name in ("usl-agnostic", "constant-agnostic", "watts-agnostic", "load-agnostic", "plug-in-agnostic"):
+    for name in ("usl-agnostic", "constant-agnostic", "watts-agnostic", "load-agnostic", "plug-in-agnostic", "each-agnostic"):
         energy = site.app(name)
         energy.set_container_powercap(energy.list_containers()[-1].id, 4.0)
     loop.run(20)
@@ -189,7 +204,7 @@ def test_every_workload_under_every_policy_is_bit_equal_in_machine_code() -> Non
 
 def test_sums_without_tables_are_those_with_tables() -> None:
     pytest.importorskip("numba")
-    apps = [spec for spec in mixed() if not spec.name.startswith("plug-in") and "percentile" not in spec.name]
+    apps = [spec for spec in mixed() if not spec.name.startswith(("plug-in", "each")) and "percentile" not in spec.name]
     with_tables = played(apps)
     for compiled in (False, True):
         sums = played(apps, compiled=compiled, tables=False)

@@ -111,7 +111,7 @@ STATE = (
 COLUMNS = RECORDED + TOTALS + STATE
 
 # Kinds of workload and policy that the kernel runs itself.
-EXTERNAL, CONSTANT, TRACE_W, TRACE_RATIO, BATCH, METERED = 0.0, 1.0, 2.0, 3.0, 4.0, 5.0
+EXTERNAL, CONSTANT, TRACE_W, TRACE_RATIO, BATCH, METERED, PER_CONTAINER = 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0
 NO_POLICY, SUSPEND_RESUME, WAIT_AND_SCALE, BATTERY_ARBITRAGE, STATIC_CARBON_RATE = 0.0, 1.0, 2.0, 3.0, 4.0
 
 #: The site's own state, one record.
@@ -263,12 +263,12 @@ class SiteState:
 class ContainerState:
     """A container's record in plain Python."""
 
-    __slots__ = ("cap_w", "cores", "metered_w")
+    __slots__ = ("cap_w", "cores", "own_w")
 
     def __init__(self) -> None:
         self.cores = 0.0
         self.cap_w = 0.0
-        self.metered_w = 0.0
+        self.own_w = 0.0  # known of this container alone: metered, or asked for by its workload
 
 
 def tile_dtype() -> Any:
@@ -290,4 +290,4 @@ def container_dtype() -> Any:
     """NumPy dtype of a container's record."""
     import numpy
 
-    return numpy.dtype([("cores", numpy.float64), ("cap_w", numpy.float64), ("metered_w", numpy.float64)])
+    return numpy.dtype([("cores", numpy.float64), ("cap_w", numpy.float64), ("own_w", numpy.float64)])

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ecovisor.engine.columns import BATCH
+from ecovisor.engine.columns import BATCH, METERED, PER_CONTAINER
 from ecovisor.engine.host import Host
 from ecovisor.engine.saved_settings import ContainerSettings
 from ecovisor.model.errors import Infeasible, SettingRefused
@@ -42,7 +42,7 @@ class _Container:
     ceiling_w: float = INFINITY  # from its carbon rate
     running: bool = True
     command: str = ""
-    metered_w: float = 0.0  # where its app's demand is measured
+    own_w: float = 0.0  # metered, or asked for by a workload that asks container by container
 
     @property
     def limit_w(self) -> float:
@@ -86,7 +86,7 @@ class Containers:
         memory = self._site.memory
         for k, item in enumerate(self._items[: self._capacity]):
             memory.set_container(self._first + k, item.cores if self._runs(item) else 0.0, item.limit_w)
-            memory.set_metered_w(self._first + k, item.metered_w)
+            memory.set_own_w(self._first + k, item.own_w)
         running = math.fsum(item.cores for item in self._items if self._runs(item))
         memory.column(self._tile, "cores")[self._i] = running
         memory.column(self._tile, "container_count")[self._i] = float(min(len(self._items), self._capacity))
@@ -195,10 +195,44 @@ class Containers:
         """What was metered of each container in the tick that ended; returns their sum. [W]"""
         memory = self._site.memory
         for k, item in enumerate(self._items):
-            item.metered_w = power_w.get(item.id, 0.0)
+            item.own_w = power_w.get(item.id, 0.0)
             if k < self._capacity:
-                memory.set_metered_w(self._first + k, item.metered_w)
-        return math.fsum(item.metered_w for item in self._items)
+                memory.set_own_w(self._first + k, item.own_w)
+        return math.fsum(item.own_w for item in self._items)
+
+    def offered(self, app_power_w: float) -> list[ContainerInfo]:
+        """The containers as they run in the coming tick, for a workload that asks container by container: cores as scaled."""
+        scale = self._column("scale_ratio")
+        return [
+            replace(info, cores=info.cores * scale, running=scale > 0.0 and self._runs(item))
+            for info, item in zip(self.list(app_power_w), self._items, strict=True)
+        ]
+
+    def ask(self, demands_w: Sequence[float]) -> float:
+        """What a workload asks for container by container, in their order, each under its own cap; returns the sum. [W]
+
+        Raises:
+            ValueError: another number of demands than containers, or one that is not finite or below 0.
+        """
+        if len(demands_w) != len(self._items):
+            raise ValueError(f"the workload asked for {len(demands_w)} containers; there are {len(self._items)}")
+        memory, total_w = self._site.memory, 0.0
+        for k, (item, asked_w) in enumerate(zip(self._items, demands_w, strict=True)):
+            if not 0.0 <= asked_w < INFINITY:
+                raise ValueError(f"the workload asked for {float(asked_w)!r} W for {item.id}; a demand is finite and at least 0")
+            item.own_w = min(float(asked_w), item.limit_w) if self._runs(item) else 0.0
+            total_w += item.own_w
+            if k < self._capacity:
+                memory.set_own_w(self._first + k, item.own_w)
+        return total_w
+
+    def granted_w(self, ids: Sequence[str], app_power_w: float) -> list[float]:
+        """What of the app's power these containers got, as the tables have it; those that are gone got nothing. [W]"""
+        weights, total = dict(zip(self.ids, self._weights(), strict=True)), 0.0
+        for weight in weights.values():  # one by one, as the loop adds them up
+            total += weight
+        scale = app_power_w / total if total > 0.0 else 0.0
+        return [weights.get(name, 0.0) * scale for name in ids]
 
     def set_ceiling_w(self, container_id: str, ceiling_w: float) -> None:
         """Limit from a carbon rate; below its idle power the container is suspended."""
@@ -209,8 +243,7 @@ class Containers:
 
     def cap_in_force_w(self, container_id: str) -> float:
         """The container's own cap, or the one on the whole app if that is lower. [W]"""
-        app_cap_w, ceiling_w = (self._site.memory.column(self._tile, name)[self._i] for name in ("app_cap_w", "ceiling_w"))
-        return min(self._find(container_id).limit_w, app_cap_w, ceiling_w)
+        return min(self._find(container_id).limit_w, self._column("app_cap_w"), self._column("ceiling_w"))
 
     def part_ratio(self, container_id: str) -> float:
         """The container's part of the app's power: by cores, or by power where containers have caps of their own. [1]"""
@@ -219,17 +252,17 @@ class Containers:
         return weights[self._items.index(self._find(container_id))] / total if total > 0.0 else 0.0
 
     def _weights(self) -> list[float]:
-        if self._site.memory.column(self._tile, "metered")[self._i] > 0.0:
-            return [item.metered_w for item in self._items]
+        kind = self._column("workload_kind")
+        if kind in (METERED, PER_CONTAINER):
+            return [item.own_w for item in self._items]
         cores = [item.cores if self._runs(item) else 0.0 for item in self._items]
-        column, total = self._site.memory.column, math.fsum(cores)
-        wanted_w = column(self._tile, "wanted_w")[self._i]
+        total, wanted_w = math.fsum(cores), self._column("wanted_w")
         if all(item.limit_w == INFINITY for item in self._items) or wanted_w <= 0.0 or total <= 0.0:
             return cores
-        if column(self._tile, "workload_kind")[self._i] != BATCH:
+        if kind != BATCH:
             return [min(wanted_w * (part / total), item.limit_w) for part, item in zip(cores, self._items, strict=True)]
         server = self._site.server
-        scale = column(self._tile, "scale_ratio")[self._i]
+        scale = self._column("scale_ratio")
         return [
             group_power_w(
                 server.power_curve_w,
@@ -242,25 +275,28 @@ class Containers:
             for part, item in zip(cores, self._items, strict=True)
         ]
 
+    def _column(self, name: str) -> float:
+        return self._site.memory.column(self._tile, name)[self._i]
+
     def _idle_w(self, cores: float) -> float:
         server = self._site.server
         return cores / server.cores * power_at_w(server.power_curve_w, len(server.power_curve_w), 0.0)
 
     def idle_w(self) -> float:
         """Idle power of the running containers. [W]"""
-        return self._idle_w(self._site.memory.column(self._tile, "cores")[self._i])
+        return self._idle_w(self._column("cores"))
 
     def list(self, app_power_w: float) -> list[ContainerInfo]:
         """See `ports.VirtualEnergy.list_containers`."""
         weights = self._weights()
-        total = math.fsum(weights)
+        total, group_cap_w = math.fsum(weights), min(self._column("app_cap_w"), self._column("ceiling_w"))
         return [
             ContainerInfo(
                 item.id,
                 item.cores,
                 item.running,
                 app_power_w * (weight / total) if total > 0.0 else 0.0,
-                self.cap_in_force_w(item.id),
+                min(item.limit_w, group_cap_w),
             )
             for item, weight in zip(self._items, weights, strict=True)
         ]

@@ -14,6 +14,7 @@ from ecovisor.engine.columns import (
     CONSTANT,
     METERED,
     NO_POLICY,
+    PER_CONTAINER,
     STATIC_CARBON_RATE,
     SUSPEND_RESUME,
     TRACE_RATIO,
@@ -93,7 +94,7 @@ def request_tile(tile: Any, count: int, site: Any, signals: Any, containers: Any
             asked_w = group_power_w(
                 site.power_curve_w, site.power_curve_points, site.server_cores, cores, utilisation, float("inf")
             )
-        if tile.container_caps[i] > 0.0:
+        if tile.container_caps[i] > 0.0 and kind != PER_CONTAINER:  # which has asked for no more than its containers' caps
             tile.wanted_w[i] = asked_w
             asked_w = _under_container_caps_w(tile, i, asked_w, containers)
         cap_w = group_cap_w(tile, i)
@@ -112,9 +113,9 @@ def _under_container_caps_w(tile: Any, i: int, asked_w: float, containers: Any) 
 
 
 def container_weight(tile: Any, i: int, c: int, site: Any, containers: Any) -> float:
-    """What container ``c``'s part of its app's power is proportional to: its cores, or its power where it has a cap of its own."""
-    if tile.workload_kind[i] == METERED:
-        return float(containers[c].metered_w)
+    """What container ``c``'s part of its app's power is proportional to: its cores, or power where it has a cap or demand of its own."""
+    if tile.workload_kind[i] == METERED or tile.workload_kind[i] == PER_CONTAINER:
+        return float(containers[c].own_w)
     cores = containers[c].cores
     if tile.container_caps[i] <= 0.0 or tile.cores[i] <= 0.0:
         return float(cores)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ecovisor.engine.asking import Asking, asking
 from ecovisor.engine.kernel import FULL_BLOCK, WAKE
 from ecovisor.engine.site import Site
 from ecovisor.engine.specification import AppSpec, BuiltInPolicy, Group, policy_columns
@@ -18,7 +19,7 @@ from ecovisor.engine.virtual_energy_system import VirtualEnergySystem
 from ecovisor.model.errors import PolicyError
 from ecovisor.model.units import iso_utc
 from ecovisor.policies.carbon_agnostic import CarbonAgnostic
-from ecovisor.ports import Event, Workload
+from ecovisor.ports import Event
 from ecovisor.workloads.models import BatchJob, ConstantDemand, Metered, TracedDemand
 
 _STOP, _GROW = 1, 2
@@ -61,11 +62,11 @@ class Loop:
         self._on_error = on_error
         self._progress = progress
         self._ticks: list[tuple[Callable[[Any, Any], None], VirtualEnergySystem]] = []
-        self._workloads: list[tuple[Workload, VirtualEnergySystem]] = []
+        self._workloads: list[Asking] = []
         self._refreshes: list[_Refresh] = []
         self._error: BaseException | None = None
         self._in_python = policies_in_python
-        self._asked: list[tuple[Workload, VirtualEnergySystem]] = []
+        self._asked: list[Asking] = []
         self._last_tick = 0
         self._set_up: dict[int, Group] = {}
 
@@ -93,8 +94,8 @@ class Loop:
             raise error
         site.recorder.flush()
         asked, self._asked = self._asked, []
-        for workload, energy in asked:
-            self._tell_workload(workload, energy)
+        for one in asked:
+            one.tell()
         self._look_at(until_tick)
         self._tell_completed(site.start_s + first_tick * site.tick_s)
         if self._progress is not None:
@@ -157,8 +158,9 @@ class Loop:
                 self._refresh(now.tick)
             if self._asked:
                 part = "workload"
-                for workload, energy in self._asked:
-                    self._tell_workload(workload, energy)
+                for one in self._asked:
+                    energy = one.energy
+                    one.tell()
                 part = "policy"
             if site.every_tick:
                 for energy in list(site.handles.values()):
@@ -170,8 +172,9 @@ class Loop:
                     call(energy, energy)
             if self._workloads:
                 part = "workload"
-                for workload, energy in self._workloads:
-                    self._ask(workload, energy)
+                for one in self._workloads:
+                    energy = one.energy
+                    one.ask()
                 self._asked = list(self._workloads)
             return _GROW if site.regrow else 0
         except BaseException as error:
@@ -196,18 +199,6 @@ class Loop:
         known = tick - self.site.signals.first_tick
         now.tick, now.intensity_g_per_kwh = tick, intensity[known] if known < len(intensity) else math.nan
 
-    def _tell_workload(self, workload: Workload, energy: VirtualEnergySystem) -> None:
-        """What the tick before granted; and what the workload says of itself, where it does."""
-        workload.run(energy.get_app_power(), energy.tick_s)
-        energy.metrics = getattr(workload, "metrics", energy.metrics)
-        energy.report_progress(getattr(workload, "work_done", 0.0), getattr(workload, "work_total", 0.0))
-
-    def _ask(self, workload: Workload, energy: VirtualEnergySystem) -> None:
-        asked_w = workload.demand_w(energy.now_s, energy.tick_s, energy.running_cores)
-        if not 0.0 <= asked_w < INFINITY:
-            raise ValueError(f"the workload asked for {asked_w!r} W; a demand is finite and at least 0")
-        energy.ask(asked_w)
-
     # -- policies
 
     def _forget_who_left(self) -> None:
@@ -216,8 +207,8 @@ class Loop:
         self._set_up = {key: group for key, group in self._set_up.items() if key in present}
         handles = {id(handle) for handle in self.site.handles.values()}
         self._ticks = [(call, handle) for call, handle in self._ticks if id(handle) in handles]
-        self._workloads = [(workload, handle) for workload, handle in self._workloads if id(handle) in handles]
-        self._asked = [(workload, handle) for workload, handle in self._asked if id(handle) in handles]
+        self._workloads = [one for one in self._workloads if id(one.energy) in handles]
+        self._asked = [one for one in self._asked if id(one.energy) in handles]
         self._refreshes = [refresh for refresh in self._refreshes if id(refresh.group) in present]
 
     def _set_up_groups(self) -> None:
@@ -229,7 +220,9 @@ class Loop:
             self._set_up_policy(group)
             if not isinstance(group.spec.workload, _BUILT_IN_WORKLOADS):
                 for index in group.indices:
-                    self._workloads.append((group.spec.workload(), self.site.handle(index)))
+                    one = asking(group.spec.workload(), self.site.handle(index))
+                    self.site.set(index, "workload_kind", one.kind)
+                    self._workloads.append(one)
 
     def _set_up_policy(self, group: Group) -> None:
         policy = group.spec.policy()

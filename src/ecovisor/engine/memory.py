@@ -51,8 +51,8 @@ class Memory(Protocol):
         """Set a container's record."""
         ...
 
-    def set_metered_w(self, slot: int, power_w: float) -> None:
-        """Set what was metered of a container. [W]"""
+    def set_own_w(self, slot: int, power_w: float) -> None:
+        """Set what is known of a container alone: metered, or asked for by its workload. [W]"""
         ...
 
     def set_containers(self, first: int, count: int, step: int, cores: float) -> None:
@@ -186,8 +186,8 @@ class PlainMemory(_Copying):
         self._containers[slot].cores = cores
         self._containers[slot].cap_w = cap_w
 
-    def set_metered_w(self, slot: int, power_w: float) -> None:
-        self._containers[slot].metered_w = power_w
+    def set_own_w(self, slot: int, power_w: float) -> None:
+        self._containers[slot].own_w = power_w
 
     def set_containers(self, first: int, count: int, step: int, cores: float) -> None:
         for slot in range(first, first + count * step, max(step, 1)):
@@ -226,6 +226,8 @@ class CompiledMemory(_Copying):
         self._fields: Any = memoryview(flat_site)
         self._index = {name: i for i, name in enumerate(columns.SITE)}
         self._containers = numpy.zeros(max(containers, 1), columns.container_dtype())
+        own_w: Any = self._containers["own_w"]
+        self._own_w: Any = memoryview(own_w)
         self._signals = numpy.zeros((columns.FIRST_TRACE, 1))
         self._block: Any = numpy.zeros(1)
         self._views: dict[tuple[int, str], memoryview] = {}
@@ -280,8 +282,8 @@ class CompiledMemory(_Copying):
         self._containers[slot]["cores"] = cores
         self._containers[slot]["cap_w"] = cap_w
 
-    def set_metered_w(self, slot: int, power_w: float) -> None:
-        self._containers[slot]["metered_w"] = power_w
+    def set_own_w(self, slot: int, power_w: float) -> None:
+        self._own_w[slot] = power_w
 
     def set_signals(self, signals: Sequence[array[float]]) -> None:
         self._signals = self._numpy.array([self._numpy.asarray(values) for values in signals])

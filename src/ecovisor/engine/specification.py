@@ -11,7 +11,7 @@ from ecovisor.policies.carbon_agnostic import CarbonAgnostic
 from ecovisor.policies.static_carbon_rate import StaticCarbonRate
 from ecovisor.policies.suspend_resume import SuspendResume
 from ecovisor.policies.wait_and_scale import WaitAndScale
-from ecovisor.ports import Policy, Workload
+from ecovisor.ports import ContainerWorkload, Policy, Workload
 from ecovisor.presets import AppShares
 from ecovisor.workloads.models import BatchJob, ConstantDemand, Metered, TracedDemand
 
@@ -27,7 +27,7 @@ class AppSpec:
 
     name: str
     shares: AppShares
-    workload: BatchJob | ConstantDemand | TracedDemand | Metered | Callable[[], Workload]
+    workload: BatchJob | ConstantDemand | TracedDemand | Metered | Callable[[], Workload | ContainerWorkload]
     """Built in, or what makes a plug-in for each copy."""
     policy: Callable[[], Policy] = CarbonAgnostic
     """Makes the policy, one for each copy; a built-in one runs inside the loop and is made once."""

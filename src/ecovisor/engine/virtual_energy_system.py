@@ -7,7 +7,7 @@ them (Table 2, budgets, notifications) is in `library`; who owns the columns is 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, MutableSequence
+from collections.abc import Callable, Mapping, MutableSequence, Sequence
 
 from ecovisor.engine.containers import Containers
 from ecovisor.engine.host import Host
@@ -323,6 +323,18 @@ class VirtualEnergySystem:
     def ask(self, demand_w: float) -> None:
         """Set what a plug-in workload asks for in the coming tick. [W]"""
         self._asked_w[self._i] = demand_w
+
+    def offered_containers(self) -> list[ContainerInfo]:
+        """The containers as they run in the coming tick, for a workload that asks container by container."""
+        return self._containers.offered(self.get_app_power())
+
+    def ask_each(self, demands_w: Sequence[float]) -> None:
+        """Set what such a workload asks for in the coming tick, in the order of the containers. [W]"""
+        self.ask(self._containers.ask(demands_w))
+
+    def granted_w(self, ids: Sequence[str]) -> list[float]:
+        """What these containers got in the last tick. [W]"""
+        return self._containers.granted_w(ids, self.get_app_power())
 
     @property
     def container_ids(self) -> list[str]:
