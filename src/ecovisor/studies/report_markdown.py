@@ -1,0 +1,99 @@
+"""Studies as Markdown: the page of one, which stands in its folder, and the report of several, with their plots as files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ecovisor.studies.findings import Findings
+from ecovisor.studies.record import Record
+from ecovisor.studies.report_words import (
+    FAILED,
+    HELD,
+    MODELLED,
+    NOTHING,
+    Failure,
+    compared,
+    conditions,
+    difference,
+    figure_name,
+    heading,
+    held,
+    of_paper,
+    rerun_values,
+    spelled,
+    with_spread,
+)
+
+
+def study_page(record: Record) -> str:
+    """The page of one study."""
+    return _study(record, record.folder, 1)
+
+
+def report(records: Sequence[Record], failures: Sequence[Failure], folder: Path) -> str:
+    """The report of several studies; ``folder`` is where it will stand."""
+    good, all_of_them = held(records)
+    lines = ["# Case studies", "", f"{good} of {all_of_them} claims hold; {compared(records)} numbers stand beside the paper's."]
+    if any(record.modelled for record in records):
+        lines += ["", f"**{MODELLED}**"]
+    failed = [(record, claim) for record in records for claim in record.findings.claims if not claim.held]
+    if failed:
+        lines += ["", "Claims that do not hold:", ""]
+        lines += [f"- {FAILED} {figure_name(record.name)}: {claim.text} ({claim.evidence})" for record, claim in failed]
+    if failures:
+        lines += ["", "Studies that could not be run:", "", *(f"- {failure.name}: {failure.error}" for failure in failures)]
+    lines += ["", *_table(("study", "claims held", "what"), (_entry(record) for record in records)), ""]
+    return "\n".join(lines) + "\n" + "\n".join(_study(record, folder, 2) for record in records)
+
+
+def _entry(record: Record) -> tuple[str, str, str]:
+    good, all_of_them = held([record])
+    return figure_name(record.name), f"{good} of {all_of_them}", record.title
+
+
+def _study(record: Record, folder: Path, level: int) -> str:
+    findings, mark = record.findings, "#" * level
+    lines = [f"{mark} {figure_name(record.name)}: {record.title}", "", f"{record.source}. {conditions(record).capitalize()}."]
+    if record.modelled and level == 1:
+        lines += ["", f"**{MODELLED}**"]
+    if findings.claims:
+        lines += ["", f"{mark}# Claims", ""]
+        lines += [f"- {HELD if one.held else FAILED} {one.text} — {one.evidence} ({one.source})" for one in findings.claims]
+    for path, caption in record.pictures:
+        lines += ["", f"![{path.stem}]({path.relative_to(folder).as_posix()})", "", f"*{caption}*"]
+    if findings.numbers:
+        lines += ["", f"{mark}# Numbers", "", *numbers_table(findings)]
+        explained = [number for number in findings.numbers if number.explanation]
+        lines += ["", *(f"- {number.name}: {number.explanation}" for number in explained)] if explained else []
+    if findings.reruns:
+        rows = ((rerun.name, rerun.changed, rerun_values(rerun), rerun.conclusion) for rerun in findings.reruns)
+        lines += ["", f"{mark}# Reruns", "", *_table(("of", "changed", "before → after", "conclusion"), rows)]
+    if findings.parameters:
+        parameters = ((one.name, one.value, one.kind, one.source) for one in findings.parameters)
+        lines += ["", f"{mark}# Parameters", "", *_table(("name", "value", "from", "source"), parameters)]
+    if findings.origins:
+        lines += ["", f"{mark}# Series", "", *(f"- `{name}`: {origin}" for name, origin in findings.origins.items())]
+    if findings.notes:
+        lines += ["", f"{mark}# Notes", "", *(f"- {note}" for note in findings.notes)]
+    return "\n".join(lines) + "\n"
+
+
+def numbers_table(findings: Findings) -> list[str]:
+    """The comparison; a column that nothing fills is left out."""
+    year = any(number.year is not None for number in findings.numbers)
+    optimum = any(number.optimum is not None for number in findings.numbers)
+    head = ["", "paper", "ours", *(["over a year"] if year else []), *(["optimum"] if optimum else []), "difference"]
+    rows = []
+    for number in findings.numbers:
+        row = [heading(number), of_paper(number), with_spread(number.ours, number.spread, number.unit)]
+        row += [with_spread(number.year, number.year_spread, number.unit)] if year else []
+        row += [spelled(number.optimum, number.unit) if number.optimum is not None else NOTHING] if optimum else []
+        rows.append([*row, difference(number)])
+    return _table(head, rows, right=True)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: bool = False) -> list[str]:
+    rule = ["---", *(["--:" if right else "---"] * (len(head) - 1))]
+    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    return [f"| {' | '.join(row)} |" for row in (list(head), rule, *cells)]

@@ -1,0 +1,98 @@
+"""How numbers, differences and verdicts of studies are spelled, alike on the terminal, in Markdown and in HTML."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ecovisor.studies.findings import Number, Rerun
+from ecovisor.studies.record import Record
+
+NOTHING = "–"
+HELD, FAILED = "✓", "✗"
+MODELLED = "Input series are modelled: no --data was given. Nothing here is evidence on a real grid, sun or workload."
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A study that could not be run."""
+
+    name: str
+    error: str
+    """One line."""
+
+
+def spelled(value: float | None, unit: str = "") -> str:
+    """A number as people read it: a decimal for per cent, else three figures; a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    if unit == "%":
+        text = f"{value:.1f}"
+    elif value == 0.0 or 1e-3 <= abs(value) < 1e6:
+        decimals = 0 if abs(value) >= 100.0 or value == 0.0 else max(2 - math.floor(math.log10(abs(value))), 0)
+        text = f"{value:,.{decimals}f}"
+    else:
+        text = f"{value:.3g}"
+    return text.replace("-", "−")
+
+
+def of_paper(number: Number) -> str:
+    """The paper's number with as many figures as it has there."""
+    return NOTHING if number.paper is None else f"{number.paper:g}".replace("-", "−")
+
+
+def with_spread(mean: float | None, spread: float | None, unit: str) -> str:
+    """``12.3 ± 0.4``, or the mean alone."""
+    text = spelled(mean, unit)
+    return text if spread is None or text == NOTHING else f"{text} ± {spelled(spread, unit)}"
+
+
+def difference(number: Number) -> str:
+    """Ours less the paper's, with its sign; of percentages in percentage points."""
+    if number.difference is None or not math.isfinite(number.difference):
+        return NOTHING
+    text = spelled(number.difference, number.unit)
+    sign = "" if text.startswith("−") or not text.strip("0.,") else "+"
+    return f"{sign}{text}{' pp' if number.unit == '%' else ''}"
+
+
+def heading(number: Number) -> str:
+    """What the number is, with its unit."""
+    return f"{number.name} [{number.unit}]" if number.unit else number.name
+
+
+def rerun_values(rerun: Rerun) -> str:
+    """``12.3 → 14.5 %``."""
+    unit = f" {rerun.unit}" if rerun.unit else ""
+    return f"{spelled(rerun.before, rerun.unit)} → {spelled(rerun.after, rerun.unit)}{unit}"
+
+
+def reruns_of(record: Record, name: str) -> list[Rerun]:
+    """What was tried to explain a number or claim."""
+    return [rerun for rerun in record.findings.reruns if rerun.name == name]
+
+
+def figure_name(name: str) -> str:
+    """``Figure 4`` for ``fig4``."""
+    if name.startswith("fig") and name[3:].isdigit():
+        return f"Figure {name[3:]}"
+    return name[:1].upper() + name[1:]
+
+
+def held(records: Sequence[Record]) -> tuple[int, int]:
+    """How many claims held, and of how many."""
+    claims = [claim for record in records for claim in record.findings.claims]
+    return sum(claim.held for claim in claims), len(claims)
+
+
+def compared(records: Sequence[Record]) -> int:
+    """How many numbers stand beside one of the paper."""
+    return sum(number.paper is not None for record in records for number in record.findings.numbers)
+
+
+def conditions(record: Record) -> str:
+    """On what it ran, in a line."""
+    settings = record.info["settings"]
+    series = "modelled series" if record.modelled else "published data sets"
+    return f"{settings['seeds']} random starts, seed {settings['seed']}, {series}"
