@@ -29,6 +29,7 @@ from ecovisor.cli import (
     serve,
     simulate,
     status,
+    study,
     top,
 )
 from ecovisor.model.errors import EcovisorError
@@ -56,6 +57,7 @@ app.command()(ledger_report.report)
 app.command()(backup.backup)
 app.command()(backup.restore)
 app.command()(simulate.simulate)
+app.command()(study.study)
 app.command()(init.init)
 app.command()(check.check)
 app.command()(data.data)
