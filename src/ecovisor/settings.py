@@ -159,6 +159,9 @@ class Workload(_Group, kw_only=True, frozen=True):
     """batch: time that writing one takes, at full power and without progress."""
     restart_duration: str = "0s"
     """batch: time at full power without progress when it resumes after being suspended."""
+    idle_when_starved: bool = False
+    """batch: cores that wait, because more of them make it no faster, idle: at full speed they are utilised for speed-up over cores.
+    Default: they wait at full load."""
     demand_w: Watts | None = None
     """constant: power that the containers ask for [W]."""
     trace: str | None = None

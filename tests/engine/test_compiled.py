@@ -91,6 +91,8 @@ WORKLOADS: dict[str, Any] = {
     "checkpoints": BatchJob(
         work_core_h=60.0, start_s=0.0, checkpoint_interval_s=1200.0, checkpoint_duration_s=30.0, restart_duration_s=200.0
     ),
+    "starved": BatchJob(work_core_h=20.0, start_s=0.0, speed_table=((1.0, 1.0), (4.0, 3.0), (6.0, 3.5)), idle_when_starved=True),
+    "starved-usl": BatchJob(work_core_h=20.0, start_s=0.0, contention=0.2, idle_when_starved=True, restart_duration_s=100.0),
     "constant": ConstantDemand(demand_w=18.0, start_s=600.0),
     "watts": TracedDemand(signal="watts"),
     "load": TracedDemand(signal="load", start_s=300.0),
@@ -173,7 +175,16 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> None:
 
 def disturb(site: Site, loop: Loop) -> None:
     """Caps on containers, a change of shares, a leave, a join, a derating, a correction and a gap along the way."""
-    for name in ("usl-agnostic", "constant-agnostic", "watts-agnostic", "load-agnostic", "plug-in-agnostic", "each-agnostic"):
+    for name in (
+        "usl-agnostic",
+        "starved-agnostic",
+        "starved-usl-suspend",
+        "constant-agnostic",
+        "watts-agnostic",
+        "load-agnostic",
+        "plug-in-agnostic",
+        "each-agnostic",
+    ):
         energy = site.app(name)
         energy.set_container_powercap(energy.list_containers()[-1].id, 4.0)
     loop.run(20)

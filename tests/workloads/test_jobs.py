@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from array import array
 from collections.abc import Callable
@@ -239,3 +240,59 @@ def test_a_plug_in_is_asked_for_the_cores_that_run() -> None:
     build.run(build.site(build.app("a", 0.5, workload=PerCore, policy=policy), sink=kept), 3)
     assert asked == [2.0, 6.0, 10.0]
     assert kept.of("a", "demand_w") == [4.0, 12.0, 20.0]
+
+
+STARVED = BatchJob(work_core_h=48.0, start_s=0.0, speed_table=((4.0, 4.0), (8.0, 8.0)), idle_when_starved=True)
+
+
+@pytest.mark.parametrize(("cores", "watts"), [(4.0, 5.0), (8.0, 10.0), (12.0, 3 * 1.35 + 2 * 3.65), (32.0, 8 * 1.35 + 2 * 3.65)])
+def test_cores_that_wait_for_work_idle_where_they_are_told_to(cores: float, watts: float) -> None:
+    site = job_site(STARVED, cores=cores)
+    build.run(site, 200)
+    hours = 48.0 / min(cores, 8.0)
+    assert site.get(0, "completed_s") == pytest.approx(hours * 3600.0, rel=1e-12)
+    assert site.get(0, "grid_to_load_total_wh") == pytest.approx(watts * hours, rel=1e-12)
+
+
+@given(
+    st.floats(1.0, 40.0),
+    st.floats(0.0, 0.3),
+    st.just(0.0) | st.floats(0.0, 0.01),
+    st.floats(0.05, 1.5),
+    st.sampled_from(["cap", "container cap", "supply"]),
+)
+def test_cores_that_idle_while_they_wait_are_never_slower_for_their_power(
+    cores: float, contention: float, coherency: float, part: float, way: str
+) -> None:
+    """The work of a tick is that of the cores that are busy, at most what the law allows; less power never is more work."""
+    job = BatchJob(work_core_h=1e6, start_s=0.0, contention=contention, coherency=coherency)
+    idle_w, speed = 1.35 * cores / 4.0, usl_speed_cores(cores, contention, coherency)
+    power_w = idle_w + part * 3.65 * speed / 4.0
+    done = {}
+    for starved in (False, True):
+        site = job_site(dataclasses.replace(job, idle_when_starved=starved), cores=cores)
+        energy = site.app("job")
+        if way == "cap":
+            energy.set_app_powercap(power_w)
+        elif way == "container cap":
+            energy.set_container_powercap("c1", power_w)
+        else:
+            site.set(0, "grid_limit_w", power_w)
+        build.run(site, 12)
+        done[starved] = site.get(0, "work_done")
+        if starved:
+            drawn_w = site.get(0, "grid_to_load_total_wh")
+            assert drawn_w == pytest.approx(min(power_w, idle_w + 3.65 * speed / 4.0), rel=1e-9)
+    assert done[True] == pytest.approx(min(part, 1.0) * speed, rel=1e-9)
+    if coherency == 0.0:  # else fewer cores may be faster than all of them
+        assert done[True] >= done[False] * (1.0 - 1e-9)
+
+
+def test_a_cap_of_its_own_splits_the_power_of_containers_that_wait() -> None:
+    kept = build.Keep()
+    site = job_site(STARVED, kept, containers=4)  # 16 cores do the work of 8
+    site.app("job").set_container_powercap("c1", 2.0)
+    build.run(site, 2)
+    powers = [kept.containers("job", f"c{k}")[-1]["power_w"] for k in range(1, 5)]
+    assert powers == pytest.approx([2.0] + [1.35 + 3.65 / 2] * 3)
+    assert [site.app("job").get_container_power(f"c{k}") for k in range(1, 5)] == pytest.approx(powers)

@@ -40,7 +40,7 @@ WORKLOAD_KINDS: Mapping[str, frozenset[str]] = {
     "batch": frozenset(
         {
             *("start", "work_core_hours", "deadline", "usl_contention", "usl_coherency", "scaling_table"),
-            *("checkpoint_interval", "checkpoint_duration", "restart_duration"),
+            *("checkpoint_interval", "checkpoint_duration", "restart_duration", "idle_when_starved"),
         }
     ),
     "constant": frozenset({"start", "demand_w"}),

@@ -132,6 +132,7 @@ def _workload(
             checkpoint_interval_s=span_s(interval_s, f"{where}.checkpoint_interval") if interval_s else 0.0,
             checkpoint_duration_s=span_s(settings.checkpoint_duration, f"{where}.checkpoint_duration"),
             restart_duration_s=span_s(settings.restart_duration, f"{where}.restart_duration"),
+            idle_when_starved=settings.idle_when_starved,
         )
     if settings.kind == "constant":
         return ConstantDemand(demand_w=settings.demand_w or 0.0, start_s=start_s)

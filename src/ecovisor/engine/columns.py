@@ -92,6 +92,8 @@ STATE = (
     "contention",
     "coherency",
     "speed_table",  # -1: universal scalability law
+    "idle_when_starved",  # 1: cores that wait idle
+    "load_ratio",  # utilisation of its cores at full speed
     "checkpoint_interval_s",
     "checkpoint_duration_s",
     "checkpoint_age_s",

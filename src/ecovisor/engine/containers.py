@@ -262,14 +262,14 @@ class Containers:
         if kind != BATCH:
             return [min(wanted_w * (part / total), item.limit_w) for part, item in zip(cores, self._items, strict=True)]
         server = self._site.server
-        scale = self._column("scale_ratio")
+        scale, load = self._column("scale_ratio"), self._column("load_ratio")
         return [
             group_power_w(
                 server.power_curve_w,
                 len(server.power_curve_w),
                 server.cores,
                 part * scale,
-                1.0,
+                load,
                 item.limit_w,
             )
             for part, item in zip(cores, self._items, strict=True)

@@ -30,6 +30,7 @@ from ecovisor.workloads.batch import (
     COMPLETION_RATIO,
     busy_ratio,
     checkpointing_ratio,
+    load_ratio,
     progress_core_h,
     table_speed_cores,
     usl_speed_cores,
@@ -121,7 +122,12 @@ def container_weight(tile: Any, i: int, c: int, site: Any, containers: Any) -> f
         return float(cores)
     if tile.workload_kind[i] == BATCH:
         return group_power_w(
-            site.power_curve_w, site.power_curve_points, site.server_cores, cores * tile.scale_ratio[i], 1.0, containers[c].cap_w
+            site.power_curve_w,
+            site.power_curve_points,
+            site.server_cores,
+            cores * tile.scale_ratio[i],
+            tile.load_ratio[i],
+            containers[c].cap_w,
         )
     part_w = tile.wanted_w[i] * (cores / tile.cores[i])
     return float(part_w if part_w < containers[c].cap_w else containers[c].cap_w)
@@ -139,8 +145,10 @@ def group_cap_w(tile: Any, i: int) -> float:
 
 
 def request_batch(tile: Any, i: int, cores: float, site: Any, containers: Any) -> None:
-    """Demand of a batch job: all its containers at full load, for as much of the tick as its work needs."""
+    """Demand of a batch job: all its containers at full speed, for as much of the tick as its work needs."""
     work_left = tile.work_total[i] - tile.work_done[i]
+    if tile.idle_when_starved[i] > 0.0:
+        tile.load_ratio[i] = load_ratio(cores, full_speed_cores(tile, i, cores, site))
     if tile.container_caps[i] > 0.0:
         full_w = capped_power_w(
             site.power_curve_w,
@@ -150,10 +158,12 @@ def request_batch(tile: Any, i: int, cores: float, site: Any, containers: Any) -
             int(tile.first_container[i]),
             int(tile.container_count[i]),
             tile.scale_ratio[i],
-            1.0,
+            tile.load_ratio[i],
         )
     else:
-        full_w = group_power_w(site.power_curve_w, site.power_curve_points, site.server_cores, cores, 1.0, float("inf"))
+        full_w = group_power_w(
+            site.power_curve_w, site.power_curve_points, site.server_cores, cores, tile.load_ratio[i], float("inf")
+        )
     wanted_w = full_w
     cap_w = group_cap_w(tile, i)
     if cap_w < full_w:
@@ -189,6 +199,7 @@ def batch_speed_cores(tile: Any, i: int, cores: float, served_ratio: float, site
             int(tile.first_container[i]),
             int(tile.container_count[i]),
             tile.scale_ratio[i],
+            tile.load_ratio[i],
             served_ratio,
         )
     elif served_ratio >= 1.0:
@@ -197,12 +208,20 @@ def batch_speed_cores(tile: Any, i: int, cores: float, served_ratio: float, site
         working = effective_cores(
             site.power_curve_w, site.power_curve_points, site.server_cores, cores, tile.wanted_w[i] * served_ratio
         )
+    if tile.load_ratio[i] < 1.0:  # what waits does not count as working
+        speed = full_speed_cores(tile, i, cores, site)
+        speed = working if working < speed else speed
+    else:
+        speed = full_speed_cores(tile, i, working, site)
+    return speed * checkpointing_ratio(tile.checkpoint_interval_s[i], tile.checkpoint_duration_s[i])
+
+
+def full_speed_cores(tile: Any, i: int, cores: float, site: Any) -> float:
+    """Progress per hour of a batch job on ``cores`` that lack no power. [core-h/h]"""
     table = int(tile.speed_table[i])
     if table >= 0:
-        speed = table_speed_cores(working, site.table_cores[table], site.table_speed[table], int(site.table_points[table]))
-    else:
-        speed = usl_speed_cores(working, tile.contention[i], tile.coherency[i])
-    return speed * checkpointing_ratio(tile.checkpoint_interval_s[i], tile.checkpoint_duration_s[i])
+        return table_speed_cores(cores, site.table_cores[table], site.table_speed[table], int(site.table_points[table]))
+    return usl_speed_cores(cores, tile.contention[i], tile.coherency[i])
 
 
 def progress_tile(tile: Any, count: int, site: Any, containers: Any) -> None:

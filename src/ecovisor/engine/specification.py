@@ -109,6 +109,8 @@ def workload_columns(
             "checkpoint_interval_s": work.checkpoint_interval_s,
             "checkpoint_duration_s": work.checkpoint_duration_s,
             "restart_duration_s": work.restart_duration_s,
+            "idle_when_starved": float(work.idle_when_starved),
+            "load_ratio": 1.0,
         }
     elif isinstance(work, Metered):
         values |= {"workload_kind": columns.METERED, "metered": 1.0}

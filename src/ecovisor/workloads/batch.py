@@ -32,6 +32,11 @@ def table_speed_cores(cores: float, table_cores: Sequence[float], table_speed: S
     return table_speed[points - 1]
 
 
+def load_ratio(cores: float, speed_cores: float) -> float:
+    """Utilisation of ``cores`` that idle while they wait, at full speed. [1]"""
+    return speed_cores / cores if speed_cores < cores else 1.0
+
+
 def checkpointing_ratio(checkpoint_interval_s: float, checkpoint_duration_s: float) -> float:
     """Part of the running time that is progress, when each interval of progress is followed by writing a checkpoint. [1]"""
     if checkpoint_interval_s <= 0.0:

@@ -54,12 +54,13 @@ def capped_effective_cores(
     first: int,
     count: int,
     scale: float,
+    utilisation_ratio: float,
     served_ratio: float,
 ) -> float:
-    """Cores' worth of work of containers with a cap each, when each gets ``served_ratio`` of the power it asked for. [cores]"""
+    """Cores' worth of work of containers with a cap each, when each gets ``served_ratio`` of what it asks for at a utilisation. [cores]"""
     total = 0.0
     for c in range(first, first + count):
         cores = containers[c].cores * scale
-        wanted_w = group_power_w(power_curve_w, points, server_cores, cores, 1.0, containers[c].cap_w)
+        wanted_w = group_power_w(power_curve_w, points, server_cores, cores, utilisation_ratio, containers[c].cap_w)
         total += effective_cores(power_curve_w, points, server_cores, cores, wanted_w * served_ratio)
     return total

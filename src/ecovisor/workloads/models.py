@@ -29,6 +29,8 @@ class BatchJob:
     """Time that writing one takes. [s]"""
     restart_duration_s: float = 0.0
     """Time without progress after a suspension. [s]"""
+    idle_when_starved: bool = False
+    """Cores that wait (for a task, for each other) idle: at full speed their utilisation is speed over cores. False: they wait busily."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
