@@ -42,6 +42,7 @@ class DataFolder:
         self.digests: dict[str, str] = {}
         """SHA-256 of each file that was read, by its name."""
         self._tables: dict[str, Table] = {}
+        self._grids: dict[tuple[str, str], Grid] = {}
 
     def table(self, file: str, *, skip_lines: int = 0) -> Table:
         """The columns of a CSV file.
@@ -67,8 +68,11 @@ class DataFolder:
         Raises:
             SeriesError: the file or column cannot be used.
         """
-        table = self.table(file)
-        return read_grid(table, time_index(table, None), ValueColumn(table.index(column), column, unit, 1.0), zone)
+        if (file, column) not in self._grids:
+            table = self.table(file)
+            chosen = ValueColumn(table.index(column), column, unit, 1.0)
+            self._grids[file, column] = read_grid(table, time_index(table, None), chosen, zone)
+        return self._grids[file, column]
 
     def window(self, grid: Grid, start_s: float, end_s: float) -> Grid:
         """The part of a grid in ``[start_s, end_s)``.

@@ -31,7 +31,11 @@ _PACKAGE = "ecovisor.studies"
 
 def names() -> tuple[str, ...]:
     """The studies that are there, in the order of reports."""
-    return tuple(name for name, (module, _) in _STUDIES.items() if find_spec(f"{_PACKAGE}.{module}") is not None)
+    return tuple(name for name in _STUDIES if _is_there(name))
+
+
+def _is_there(name: str) -> bool:
+    return name in _STUDIES and find_spec(f"{_PACKAGE}.{_STUDIES[name][0]}") is not None
 
 
 def study(name: str) -> Study:
@@ -41,7 +45,7 @@ def study(name: str) -> Study:
         SettingsError: there is none of that name, or it is no study.
     """
     where = "study"
-    if name in names():
+    if _is_there(name):
         module, class_name = _STUDIES[name]
         found: Any = getattr(import_module(f"{_PACKAGE}.{module}"), class_name)
     else:

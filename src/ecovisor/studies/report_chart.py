@@ -61,11 +61,11 @@ def _row(study: str, one: Number, y: float, place: Callable[[float], float]) -> 
 
 def _axis(low: float, high: float) -> tuple[float, float, float]:
     """Round bounds around the values, and the distance of the lines between them."""
-    span = max(high - low, 1e-9)
-    rough = span / 5.0
+    rough = ((high - low) or 1.0) / 5.0
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if factor * power >= rough * 0.999)
-    return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step, step
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return first * step, max(last, first + 1) * step, step
 
 
 def _tick(value: float, step: float) -> str:
