@@ -139,14 +139,15 @@ class Workload(_Group, kw_only=True, frozen=True):
     """[apps.workload] What the app's containers do."""
 
     kind: str = "batch"
-    """`batch`, `constant`, `trace`, or a plug-in: an entry point's name or `file.py:Name`. Under `serve` also `containers`: real ones,
-    which run the app's `commands`."""
+    """`batch`, `constant`, `trace`; `training`, `task-queue`: batch jobs whose scaling follows from what they do; `stages`, `synchronous`,
+    `replicas`: parallel jobs whose containers differ; `web-service`; or a plug-in: an entry point's name or `file.py:Name`. Under `serve`
+    also `containers`: real ones, which run the app's `commands`."""
     work_core_hours: Positive | None = None
-    """batch: work, in hours of one core at full speed."""
+    """batch, training, task-queue: work, in hours of one core at full speed."""
     start: str | None = None
     """Start: an instant (ISO 8601 with zone) or a duration after the run's start (`6h`). Default: the run's start."""
     deadline: str | None = None
-    """batch: instant or duration after the start; the report says whether it was met."""
+    """batch, training, task-queue: instant or duration after the start; the report says whether it was met."""
     usl_contention: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
     """batch: serial part of the universal scalability law (0: none)."""
     usl_coherency: Annotated[float, Meta(ge=0.0)] = 0.0
@@ -154,28 +155,33 @@ class Workload(_Group, kw_only=True, frozen=True):
     scaling_table: list[list[float]] | None = None
     """batch: speed-up measured at numbers of cores, [[cores, speed-up], …] up to 16 points; instead of the law."""
     checkpoint_interval: str | None = None
-    """batch: progress since the last checkpoint is lost when power falls below idle. Default: every tick's progress is kept."""
+    """batch, training, task-queue: progress since the last checkpoint is lost when power falls below idle. Default: every tick's progress
+    is kept."""
     checkpoint_duration: str = "0s"
-    """batch: time that writing one takes, at full power and without progress."""
+    """batch, training, task-queue: time that writing one takes, at full power and without progress."""
     restart_duration: str = "0s"
-    """batch: time at full power without progress when it resumes after being suspended."""
+    """batch, training, task-queue: time at full power without progress when it resumes after being suspended."""
     idle_when_starved: bool = False
     """batch: cores that wait, because more of them make it no faster, idle: at full speed they are utilised for speed-up over cores.
     Default: they wait at full load."""
     demand_w: Watts | None = None
     """constant: power that the containers ask for [W]."""
     trace: str | None = None
-    """trace: name of a signal with power [W] or, in unit 1, the utilisation of the containers."""
+    """trace: name of a signal with power [W] or, in unit 1, the utilisation of the containers. web-service: of one with the request rate
+    [1/s]."""
     options: dict[str, object] = msgspec.field(default_factory=dict)
-    """Options of a plug-in, given to it by keyword."""
+    """training, task-queue, stages, synchronous, replicas, web-service, plug-ins: keywords of the class. A built-in one is given the
+    site's server, `run.seed`, the workload's start and its trace where it has a keyword for them (`server`, `seed`, `start_s`, `rate`)."""
 
 
 class Policy(_Group, kw_only=True, frozen=True):
     """[apps.policy] How the app drives its virtual energy system."""
 
     kind: str = "carbon-agnostic"
-    """`carbon-agnostic`, `suspend-resume`, `wait-and-scale`, `battery-arbitrage`, `static-carbon-rate`, or a plug-in: an entry
-    point's name or `file.py:Name`. Under `serve` also `remote`: the app drives itself, over REST or with the SDK."""
+    """`carbon-agnostic`, `suspend-resume`, `wait-and-scale`, `battery-arbitrage`, `static-carbon-rate`; `dynamic-carbon-budget`,
+    `latency-workers`, `battery-smoothing`, `opportunistic-workers`, `equal-caps`, `balanced-caps`, `straggler-replicas`, which take
+    `options`; or a plug-in: an entry point's name or `file.py:Name`. Under `serve` also `remote`: the app drives itself, over REST or with
+    the SDK."""
     threshold_g_per_kwh: Watts | None = None
     """suspend-resume, wait-and-scale: suspend above this carbon intensity [g/kWh]."""
     percentile: Annotated[float, Meta(ge=0.0, le=100.0)] | None = None
@@ -195,7 +201,7 @@ class Policy(_Group, kw_only=True, frozen=True):
     carbon_rate_g_per_h: Watts | None = None
     """static-carbon-rate: the cap is set so that emissions never exceed it [g/h] (the paper's 20 mg/s are 72 g/h)."""
     options: dict[str, object] = msgspec.field(default_factory=dict)
-    """Options of a plug-in, given to it by keyword."""
+    """Of the policies that take options, and of plug-ins: keywords of the class."""
 
 
 class App(_Group, kw_only=True, frozen=True):

@@ -61,7 +61,7 @@ def plugin_maker(
     folder: Path,
     known: Iterable[str],
     where: str,
-    functions: Collection[str],
+    roles: Collection[Collection[str]],
 ) -> Callable[[], Any]:
     """What makes instances of a plug-in: its class with the options, or a plain function ``tick(energy, app)`` as it is.
 
@@ -71,10 +71,10 @@ def plugin_maker(
         group, kind, folder, known: see `load_plugin`.
         options: keyword arguments of the class.
         where: the table that holds ``kind`` and ``options`` (``site.toml: apps[0].policy``).
-        functions: what an instance must be able to do.
+        roles: what an instance must be able to do, for one of the roles that it may play.
 
     Raises:
-        SettingsError: it cannot be found, loaded or made, or has not all functions.
+        SettingsError: it cannot be found, loaded or made, or lacks functions of every role.
     """
     found: Any = load_plugin(group, kind, folder, known, f"{where}.kind")
 
@@ -98,9 +98,14 @@ def plugin_maker(
             return _FunctionPolicy(found)
 
     one = make()
-    for function in functions:
-        if not callable(getattr(one, function, None)):
-            raise SettingsError(f"{where}.kind", f"{kind} has no {function}()", f"give it {' and '.join(functions)}")
+    lacking = [[function for function in role if not callable(getattr(one, function, None))] for role in roles]
+    if all(lacking):
+        nearest = min(lacking, key=len)
+        raise SettingsError(
+            f"{where}.kind",
+            f"{kind} has no {nearest[0]}()",
+            f"give it {', or '.join(' and '.join(role) for role in roles)}",
+        )
     return make
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
-from ecovisor.adapters import scenario_checks, scenario_schema
+from ecovisor.adapters import built_in, scenario_checks, scenario_schema
 from ecovisor.adapters.plugins import plugin_maker, policies_in
 from ecovisor.model.errors import SettingsError
 from ecovisor.model.units import duration_s
@@ -22,7 +22,8 @@ from ecovisor.policies.wait_and_scale import WaitAndScale
 from ecovisor.ports import Policy
 from ecovisor.settings import Policy as PolicySettings
 
-POLICY_KINDS = ("carbon-agnostic", "remote", "suspend-resume", "wait-and-scale", "battery-arbitrage", "static-carbon-rate")
+_IN_THE_LOOP = ("carbon-agnostic", "remote", "suspend-resume", "wait-and-scale", "battery-arbitrage", "static-carbon-rate")
+POLICY_KINDS = (*_IN_THE_LOOP, *built_in.POLICIES)
 
 
 def policy_maker(settings: PolicySettings, where: str, folder: Path) -> Callable[[], Policy]:
@@ -34,7 +35,7 @@ def policy_maker(settings: PolicySettings, where: str, folder: Path) -> Callable
         folder: `file.py:Name` is relative to it.
 
     Raises:
-        SettingsError: a plug-in cannot be found, loaded or made.
+        SettingsError: a plug-in cannot be found, loaded or made, or an option is wrong.
     """
     refresh_s = duration_s(settings.refresh) if settings.refresh else None
 
@@ -55,7 +56,9 @@ def policy_maker(settings: PolicySettings, where: str, folder: Path) -> Callable
             return lambda: BatteryArbitrage(below, above, settings.charge_rate_w, refresh_s)
         case "static-carbon-rate":
             return lambda: StaticCarbonRate(settings.carbon_rate_g_per_h or 0.0)
-    make = plugin_maker("ecovisor.policies", settings.kind, settings.options, folder, POLICY_KINDS, where, ("tick",))
+    if target := built_in.POLICIES.get(settings.kind):
+        return built_in.built_in_maker(settings.kind, target, settings.options, where, {})
+    make = plugin_maker("ecovisor.policies", settings.kind, settings.options, folder, POLICY_KINDS, where, [("tick",)])
     return cast("Callable[[], Policy]", make)
 
 
@@ -64,7 +67,7 @@ def named_policy(name: str, options: Mapping[str, object], folder: Path) -> tupl
 
     Args:
         name: ``file.py:Name``, ``file.py`` if it defines one policy only, a built-in kind, or the name of an entry point.
-        options: of a built-in kind its fields in a scenario, of any other the keyword arguments of its class.
+        options: of a built-in kind its fields in a scenario or the keywords of its class, of any other the keyword arguments of its class.
         folder: the file is relative to it.
 
     Returns:
@@ -85,8 +88,9 @@ def named_policy(name: str, options: Mapping[str, object], folder: Path) -> tupl
             remedy = "name one: " + ", ".join(f"{name}:{one}" for one in found) if found else "add one"
             raise SettingsError(name, problem, remedy)
         name = f"{name}:{found[0]}"
-    built_in = name in POLICY_KINDS
-    settings = _checked({"kind": name, **options} if built_in else {"kind": name, "options": dict(options)}, name, folder)
+    settings = _checked(
+        {"kind": name, **options} if name in _IN_THE_LOOP else {"kind": name, "options": dict(options)}, name, folder
+    )
     return name, policy_maker(settings, name, folder)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from ecovisor.adapters import built_in
 from ecovisor.model.errors import SettingsError
 from ecovisor.model.nearest import did_you_mean
 from ecovisor.model.units import duration_s, human_duration, instant_s, iso_utc
@@ -46,6 +47,17 @@ WORKLOAD_KINDS: Mapping[str, frozenset[str]] = {
     "constant": frozenset({"start", "demand_w"}),
     "trace": frozenset({"start", "trace"}),
     "containers": frozenset(),
+    **{kind: frozenset({"start", "options"}) for kind in built_in.WORKLOADS},
+    **{
+        kind: frozenset(
+            {
+                *("start", "work_core_hours", "deadline", "options"),
+                *("checkpoint_interval", "checkpoint_duration", "restart_duration"),
+            }
+        )
+        for kind in built_in.BATCH_JOBS
+    },
+    "web-service": frozenset({"start", "trace", "options"}),
 }
 POLICY_KINDS: Mapping[str, frozenset[str]] = {
     "carbon-agnostic": frozenset(),
@@ -54,7 +66,12 @@ POLICY_KINDS: Mapping[str, frozenset[str]] = {
     "battery-arbitrage": frozenset({"charge_below_g_per_kwh", "discharge_above_g_per_kwh", "charge_rate_w", "window", "refresh"}),
     "static-carbon-rate": frozenset({"carbon_rate_g_per_h"}),
     "remote": frozenset(),
+    **{kind: frozenset({"options"}) for kind in built_in.POLICIES},
 }
+#: Policies that look at the carbon intensity.
+_CARBON_POLICIES = frozenset(
+    {"suspend-resume", "wait-and-scale", "battery-arbitrage", "static-carbon-rate", "dynamic-carbon-budget"}
+)
 _NEEDED = {
     "constant signal": "value",
     "file signal": "file",
@@ -64,6 +81,9 @@ _NEEDED = {
     "batch workload": "work_core_hours",
     "constant workload": "demand_w",
     "trace workload": "trace",
+    "training workload": "work_core_hours",
+    "task-queue workload": "work_core_hours",
+    "web-service workload": "trace",
     "static-carbon-rate policy": "carbon_rate_g_per_h",
 }
 _FORECASTS = ("perfect", "persistence", "day-before")
@@ -359,7 +379,7 @@ def _check_checkpoints(workload: Workload, path: str) -> None:
 def _check_policy(policy: Policy, path: str, signals: Collection[str], folder: Path) -> None:
     if _check_kind(policy, "policy", POLICY_KINDS, path, folder):
         return
-    if policy.kind not in ("carbon-agnostic", "remote") and "carbon" not in signals:
+    if policy.kind in _CARBON_POLICIES and "carbon" not in signals:
         raise SettingsError(f"{path}.kind", f"{policy.kind} needs the signal 'carbon'", "add a table [signals.carbon]")
     for field in ("window", "refresh"):
         text = getattr(policy, field)
@@ -403,7 +423,10 @@ def _check_kind(
         if field.name in taken or getattr(table, field.name) == default:
             continue
         takers = sorted(kind for kind, fields in kinds.items() if field.name in fields)
-        remedy = f"only {' and '.join(takers)} {'take' if len(takers) > 1 else 'takes'} it" if takers else "only plug-ins take it"
+        if field.name == "options" and noun != "signal":
+            takers = ["plug-ins", *takers]
+        named = " and ".join(filter(None, (", ".join(takers[:-1]), *takers[-1:])))
+        remedy = f"only {named} {'take' if len(takers) > 1 else 'takes'} it"
         put = "; put it in options" if plug_in else ""
         raise SettingsError(f"{path}.{field.name}", f"makes no sense for the {noun} {table.kind!r}", remedy + put)
     needed = _NEEDED.get(f"{table.kind} {noun}")

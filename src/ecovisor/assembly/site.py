@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import cast
 
+from ecovisor.adapters import built_in
 from ecovisor.adapters.plugins import plugin_maker
 from ecovisor.adapters.policies import policy_maker
 from ecovisor.adapters.scenario_checks import Interval, moment_s, span_s
@@ -16,16 +17,27 @@ from ecovisor.engine.specification import AppSpec
 from ecovisor.model.errors import SettingsError
 from ecovisor.model.series import Series
 from ecovisor.policies.carbon_agnostic import CarbonAgnostic
-from ecovisor.ports import TableSink, Workload
-from ecovisor.presets import resolve_battery, resolve_server, shares_of
+from ecovisor.ports import ContainerWorkload, TableSink, Workload
+from ecovisor.presets import ServerParameters, resolve_battery, resolve_server, shares_of
 from ecovisor.settings import App, Scenario
 from ecovisor.settings import Workload as WorkloadSettings
 from ecovisor.workloads.models import BatchJob, ConstantDemand, Metered, TracedDemand
 
 INFINITY = float("inf")
-WORKLOAD_KINDS = ("batch", "constant", "trace")
+WORKLOAD_KINDS = ("batch", "constant", "trace", *built_in.WORKLOADS)
 RATE_UNIT = "1/s"
 _NO_SERIES: Mapping[str, Series] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What apps are made in."""
+
+    folder: Path
+    interval: Interval
+    server: ServerParameters
+    seed: int
+    series: Mapping[str, Series]
 
 
 def build_site(
@@ -76,19 +88,13 @@ def build_site(
             f"{battery.capacity_wh * (1.0 - battery.empty_ratio):.0f} Wh",
             "shorten run.tick, or give a larger battery or a smaller array",
         )
-    site.join(
-        *(
-            specification(app, f"apps[{k}]", folder, interval, series=series, agnostic=agnostic)
-            for k, app in enumerate(scenario.apps)
-        )
-    )
+    around = Surroundings(folder, interval, physical.server, scenario.run.seed, series)
+    site.join(*(specification(app, f"apps[{k}]", around, agnostic=agnostic) for k, app in enumerate(scenario.apps)))
     site.begin()
     return site
 
 
-def specification(
-    app: App, where: str, folder: Path, interval: Interval, *, series: Mapping[str, Series] = _NO_SERIES, agnostic: bool = False
-) -> AppSpec:
+def specification(app: App, where: str, around: Surroundings, *, agnostic: bool = False) -> AppSpec:
     """What joins for an app of a scenario; ``where`` is its table, for errors."""
     shares = shares_of(app)
     if app.count > 1:
@@ -102,8 +108,9 @@ def specification(
     return AppSpec(
         name=app.name,
         shares=shares,
-        workload=_workload(app.workload, f"{where}.workload", folder, interval, series),
-        policy=CarbonAgnostic if agnostic else policy_maker(app.policy, f"{where}.policy", folder),
+        workload=_workload(app.workload, f"{where}.workload", around),
+        policy=CarbonAgnostic if agnostic else policy_maker(app.policy, f"{where}.policy", around.folder),
+        start_s=_start_s(app.workload, f"{where}.workload", around),
         containers=app.containers if app.commands or app.workload.kind != "containers" else 0,
         cores=app.cores,
         count=app.count,
@@ -113,35 +120,76 @@ def specification(
     )
 
 
+def _start_s(settings: WorkloadSettings, where: str, around: Surroundings) -> float:
+    start_s = around.interval.start_s
+    return moment_s(settings.start, start_s, f"{where}.start") if settings.start else start_s
+
+
 def _workload(
-    settings: WorkloadSettings, where: str, folder: Path, interval: Interval, series: Mapping[str, Series]
-) -> BatchJob | ConstantDemand | Metered | TracedDemand | Callable[[], Workload]:
-    if settings.kind == "containers":
-        return Metered()
-    start_s = moment_s(settings.start, interval.start_s, f"{where}.start") if settings.start else interval.start_s
-    if settings.kind == "batch":
-        table = settings.scaling_table
-        interval_s = settings.checkpoint_interval
-        return BatchJob(
-            work_core_h=settings.work_core_hours or 0.0,
-            start_s=start_s,
-            deadline_s=moment_s(settings.deadline, start_s, f"{where}.deadline") if settings.deadline else None,
-            contention=settings.usl_contention,
-            coherency=settings.usl_coherency,
-            speed_table=tuple((cores, speed) for cores, speed in table) if table else None,
-            checkpoint_interval_s=span_s(interval_s, f"{where}.checkpoint_interval") if interval_s else 0.0,
-            checkpoint_duration_s=span_s(settings.checkpoint_duration, f"{where}.checkpoint_duration"),
-            restart_duration_s=span_s(settings.restart_duration, f"{where}.restart_duration"),
-            idle_when_starved=settings.idle_when_starved,
-        )
-    if settings.kind == "constant":
-        return ConstantDemand(demand_w=settings.demand_w or 0.0, start_s=start_s)
-    if settings.kind == "trace":
-        trace = series.get(settings.trace or "")
-        if trace is not None and trace.unit not in ("W", "1"):
-            raise SettingsError(
-                f"{where}.trace", f"{settings.trace!r} is in {trace.unit}, a demand is in W or 1", "name another signal"
+    settings: WorkloadSettings, where: str, around: Surroundings
+) -> BatchJob | ConstantDemand | Metered | TracedDemand | Callable[[], Workload | ContainerWorkload]:
+    start_s = _start_s(settings, where, around)
+    match settings.kind:
+        case "containers":
+            return Metered()
+        case "batch":
+            table = settings.scaling_table
+            job = BatchJob(
+                work_core_h=settings.work_core_hours or 0.0,
+                start_s=start_s,
+                contention=settings.usl_contention,
+                coherency=settings.usl_coherency,
+                speed_table=tuple((cores, speed) for cores, speed in table) if table else None,
+                idle_when_starved=settings.idle_when_starved,
             )
-        return TracedDemand(signal=settings.trace or "", start_s=start_s)
-    make = plugin_maker("ecovisor.workloads", settings.kind, settings.options, folder, WORKLOAD_KINDS, where, ("demand_w", "run"))
-    return cast("Callable[[], Workload]", make)
+            return _with_checkpoints(job, settings, where)
+        case "constant":
+            return ConstantDemand(demand_w=settings.demand_w or 0.0, start_s=start_s)
+        case "trace":
+            trace = around.series.get(settings.trace or "")
+            if trace is not None and trace.unit not in ("W", "1"):
+                raise SettingsError(
+                    f"{where}.trace", f"{settings.trace!r} is in {trace.unit}, a demand is in W or 1", "name another signal"
+                )
+            return TracedDemand(signal=settings.trace or "", start_s=start_s)
+    if target := built_in.WORKLOADS.get(settings.kind):
+        given: dict[str, Callable[[], object]] = {
+            "server": lambda: around.server,
+            "rate": lambda: _rate(settings, where, around),
+            "seed": lambda: around.seed,
+            "start_s": lambda: start_s,
+        }
+        make = built_in.built_in_maker(settings.kind, target, settings.options, where, given)
+        if settings.kind not in built_in.BATCH_JOBS:
+            return make
+        scaling: built_in.ScalingModel = make()
+        job = scaling.batch_job(work_core_h=settings.work_core_hours or 0.0, start_s=start_s)
+        return _with_checkpoints(job, settings, where)
+    roles = (("demand_w", "run"), ("demands_w", "run_containers"))
+    make = plugin_maker("ecovisor.workloads", settings.kind, settings.options, around.folder, WORKLOAD_KINDS, where, roles)
+    return cast("Callable[[], Workload | ContainerWorkload]", make)
+
+
+def _with_checkpoints(job: BatchJob, settings: WorkloadSettings, where: str) -> BatchJob:
+    """A batch job with what the schema says of every kind of them."""
+    interval_s = settings.checkpoint_interval
+    return replace(
+        job,
+        deadline_s=moment_s(settings.deadline, job.start_s, f"{where}.deadline") if settings.deadline else None,
+        checkpoint_interval_s=span_s(interval_s, f"{where}.checkpoint_interval") if interval_s else 0.0,
+        checkpoint_duration_s=span_s(settings.checkpoint_duration, f"{where}.checkpoint_duration"),
+        restart_duration_s=span_s(settings.restart_duration, f"{where}.restart_duration"),
+    )
+
+
+def _rate(settings: WorkloadSettings, where: str, around: Surroundings) -> Series:
+    """The request rate that a workload asks for by its trace."""
+    trace = around.series.get(settings.trace or "")
+    if trace is None:
+        raise SettingsError(f"{where}.trace", f"{settings.kind} takes a whole trace, which a live site has not", "simulate it")
+    if trace.unit != RATE_UNIT:
+        raise SettingsError(
+            f"{where}.trace", f"{settings.trace!r} is in {trace.unit}, {settings.kind} needs requests in {RATE_UNIT}",
+            f'name a column in {RATE_UNIT}, or give its unit: unit = "{RATE_UNIT}"',
+        )  # fmt: skip
+    return trace

@@ -93,10 +93,10 @@ class Loop:
             error, self._error = self._error, None
             raise error
         site.recorder.flush()
+        self._look_at(until_tick)
         asked, self._asked = self._asked, []
         for one in asked:
             one.tell()
-        self._look_at(until_tick)
         self._tell_completed(site.start_s + first_tick * site.tick_s)
         if self._progress is not None:
             self._progress(until_tick, until_tick)
@@ -220,7 +220,7 @@ class Loop:
             self._set_up_policy(group)
             if not isinstance(group.spec.workload, _BUILT_IN_WORKLOADS):
                 for index in group.indices:
-                    one = asking(group.spec.workload(), self.site.handle(index))
+                    one = asking(group.spec.workload(), self.site.handle(index), group.spec.start_s)
                     self.site.set(index, "workload_kind", one.kind)
                     self._workloads.append(one)
 
@@ -255,8 +255,7 @@ class Loop:
         """A policy looks ahead for the first time from its workload's start, or from now if that has passed."""
         now = self.site.now
         tick = int(self.site.memory.get("tick"))
-        start_s = getattr(spec.workload, "start_s", -INFINITY)
-        ahead = (start_s - self.site.start_s) / now.tick_s
+        ahead = (spec.begins_s - self.site.start_s) / now.tick_s
         now.tick = math.floor(ahead) if ahead > tick else tick
         try:
             start(handle)
@@ -287,7 +286,7 @@ class Loop:
         if sink is None:
             return
         for group in self.site.groups:
-            if isinstance(group.spec.workload, BatchJob):
+            if isinstance(group.spec.workload, BatchJob) or callable(group.spec.workload):
                 for index in group.indices:
                     completed_s = self.site.get(index, "completed_s")
                     if completed_s > since_s:

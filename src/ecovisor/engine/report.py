@@ -10,6 +10,8 @@ from ecovisor.engine.specification import Group
 from ecovisor.model.summary import AppSummary, SiteSummary
 from ecovisor.workloads.models import BatchJob
 
+#: Unit of the work of a workload that has no other.
+_ENERGY = "Wh"
 _FLOWS = (
     "solar_to_load",
     "solar_to_battery",
@@ -42,21 +44,22 @@ def app_summary(site: Site, group: Group) -> AppSummary:
     excess_wh = energy_wh["exported_wh"] + energy_wh["shared_wh"] + energy_wh["curtailed_wh"]
     capacity_wh = total("capacity_wh")
     work = spec.workload
-    batch = isinstance(work, BatchJob)
-    ends_s = site.values(group, "completed_s") if batch else [math.nan]
+    work_total = total("work_total")
+    unit = "core-h" if isinstance(work, BatchJob) else _work_unit(site, group, ends=work_total > 0.0)
+    ends_s = site.values(group, "completed_s") if work_total > 0.0 else [math.nan]
     complete = not any(end_s != end_s for end_s in ends_s)
-    completed_s = float(max(ends_s))
+    completed_s = float(max(ends_s)) if complete else None
     return AppSummary(
         app=spec.name,
         count=spec.count,
         workload=spec.workload_name or type(work).__name__,
         policy=spec.policy_name,
-        work_done=total("work_done") if batch else used_wh,
-        work_total=total("work_total") if batch else None,
-        work_unit="core-h" if batch else "Wh",
-        completed_s=completed_s if complete else None,
-        runtime_s=completed_s - work.start_s if complete and isinstance(work, BatchJob) else None,
-        deadline_met=_deadline_met(work, completed_s if complete else None) if isinstance(work, BatchJob) else None,
+        work_done=used_wh if unit == _ENERGY else total("work_done"),
+        work_total=work_total if work_total > 0.0 else None,
+        work_unit=unit,
+        completed_s=completed_s,
+        runtime_s=None if completed_s is None else completed_s - (spec.begins_s if spec.begins_s > -math.inf else site.start_s),
+        deadline_met=_deadline_met(work, completed_s) if isinstance(work, BatchJob) else None,
         demand_wh=used_wh + energy_wh["unserved_wh"],
         solar_wh=energy_wh["solar_to_load_wh"] + energy_wh["solar_to_battery_wh"] + excess_wh,
         final_level_wh=total("battery_level_wh"),
@@ -68,6 +71,13 @@ def app_summary(site: Site, group: Group) -> AppSummary:
         cost=total("cost_total") if site.signals.price_per_kwh is not None else None,
         **energy_wh,
     )
+
+
+def _work_unit(site: Site, group: Group, *, ends: bool) -> str:
+    """What a workload says its work is in; of one that says nothing and has no end it is the energy that it used."""
+    handle = site.handles.get(group.first)
+    told = None if handle is None else handle.work_unit
+    return told or ("units" if ends else _ENERGY)
 
 
 def _deadline_met(work: BatchJob, completed_s: float | None) -> bool | None:

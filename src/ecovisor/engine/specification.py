@@ -39,6 +39,13 @@ class AppSpec:
     """Names of the commands that its containers may run, where they are real."""
     workload_name: str = ""
     policy_name: str = ""
+    start_s: float = -INFINITY
+    """When a workload in Python starts; built-in ones have it among their parameters. [s since the epoch]"""
+
+    @property
+    def begins_s(self) -> float:
+        """When its workload starts. [s since the epoch]"""
+        return float(getattr(self.workload, "start_s", self.start_s))
 
     def name_of(self, copy: int) -> str:
         """Name of a copy, from 0."""
@@ -124,7 +131,7 @@ def workload_columns(
             "trace": float(row),
         }
     else:
-        values |= {"workload_kind": columns.EXTERNAL}
+        values |= {"workload_kind": columns.EXTERNAL, "start_s": spec.start_s}
     return values
 
 

@@ -41,6 +41,7 @@ _COLUMNS = (
     "grid_share_limit_w",
     "work_done",
     "work_total",
+    "completed_s",
     "carbon_total_g",
     "cores",
     "asked_w",
@@ -82,6 +83,7 @@ class VirtualEnergySystem:
         "_tile",
         "metrics",
         "name",
+        "work_unit",
     )
 
     _buffer_wh: MutableSequence[float]
@@ -103,6 +105,7 @@ class VirtualEnergySystem:
     _grid_share_limit_w: MutableSequence[float]
     _work_done: MutableSequence[float]
     _work_total: MutableSequence[float]
+    _completed_s: MutableSequence[float]
     _carbon_total_g: MutableSequence[float]
     _cores: MutableSequence[float]
     _asked_w: MutableSequence[float]
@@ -110,6 +113,7 @@ class VirtualEnergySystem:
     def __init__(self, site: Host, index: int, name: str, now: Now) -> None:
         self.name = name
         self.metrics: Mapping[str, float] = {}
+        self.work_unit: str | None = None
         self._site = site
         self._index = index
         self._now = now
@@ -319,6 +323,11 @@ class VirtualEnergySystem:
         """Set what a plug-in workload says of its progress, in units of its own; a total of 0 has no end."""
         self._work_done[self._i] = work_done
         self._work_total[self._i] = work_total
+
+    def report_completed(self, completed_s: float) -> None:
+        """Set when a plug-in workload was complete; where it does not say, it is the end of the tick before. [s since the epoch]"""
+        if math.isnan(self._completed_s[self._i]):
+            self._completed_s[self._i] = self._now.now_s if math.isnan(completed_s) else completed_s
 
     def ask(self, demand_w: float) -> None:
         """Set what a plug-in workload asks for in the coming tick. [W]"""

@@ -250,8 +250,9 @@ class Policy(Protocol):
 class Workload(Protocol):
     """A plug-in workload in simulation: says what it asks for, and is told what it got.
 
-    It may also have ``work_done`` and ``work_total`` (floats, in a unit of its own) and ``metrics`` (name → float): its app's policy
-    sees them.
+    It may also have ``work_done`` and ``work_total`` (floats, in a unit of its own that ``work_unit`` names) and ``metrics`` (name →
+    float): its app's policy sees them. Where its work has an end, ``completed_s`` says when that was, NaN until then; without it, that is
+    the end of the tick. [s since the epoch]
     """
 
     def demand_w(self, now_s: float, tick_s: float, cores: float) -> float:
