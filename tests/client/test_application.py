@@ -13,7 +13,7 @@ from tests.client.played_server import TOKEN, PlayedServer
 from tests.client.played_site import PlayedSite
 
 from ecovisor import connect, connect_async
-from ecovisor.client import App, AsyncApp
+from ecovisor.client import App, AsyncApp, held
 from ecovisor.client.blocking import complete
 from ecovisor.model.errors import Infeasible, Refused, SettingRefused, Unavailable
 from ecovisor.ports import AppView, VirtualEnergy
@@ -77,7 +77,9 @@ def test_a_tick_costs_one_snapshot_however_many_getters(lockstep: PlayedServer, 
 
 
 @both_colours
-def test_within_a_tick_the_moment_stands_still(server: PlayedServer, play: Play) -> None:
+def test_within_a_tick_the_moment_stands_still(server: PlayedServer, play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held, "_LONGEST_USE_S", 60.0)  # however long this machine takes
+
     async def scenario(app: AsyncApp) -> None:
         seen: list[float] = []
 
