@@ -30,6 +30,7 @@ from ecovisor.cli import (
     simulate,
     status,
     study,
+    sweep,
     top,
 )
 from ecovisor.model.errors import EcovisorError
@@ -57,6 +58,7 @@ app.command()(ledger_report.report)
 app.command()(backup.backup)
 app.command()(backup.restore)
 app.command()(simulate.simulate)
+app.command()(sweep.sweep)
 app.command()(study.study)
 app.command()(init.init)
 app.command()(check.check)
