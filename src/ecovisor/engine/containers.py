@@ -93,6 +93,15 @@ class Containers:
         capped = any(item.limit_w < INFINITY for item in self._items)
         memory.column(self._tile, "container_caps")[self._i] = 1.0 if capped else 0.0
 
+    def _store_cap(self, item: _Container) -> None:
+        """Write one container's cap, which is all that has changed: a policy may set one for each container, every tick."""
+        self.version += 1
+        k, limit_w = next(k for k, one in enumerate(self._items) if one is item), item.limit_w
+        if k < self._capacity:
+            self._site.memory.set_container(self._first + k, item.cores if self._runs(item) else 0.0, limit_w)
+        capped = limit_w < INFINITY or any(one.limit_w < INFINITY for one in self._items)
+        self._site.memory.column(self._tile, "container_caps")[self._i] = 1.0 if capped else 0.0
+
     def _runs(self, item: _Container) -> bool:
         """A container whose ceiling lies below its idle power cannot run: it is suspended for as long."""
         return item.running and (item.ceiling_w == INFINITY or item.ceiling_w >= self._idle_w(item.cores))
@@ -188,7 +197,7 @@ class Containers:
                 floor_w,
             )
         item.cap_w = cap_w
-        self._store()
+        self._store_cap(item)
         return self.cap_in_force_w(container_id)
 
     def set_metered_w(self, power_w: Mapping[str, float]) -> float:
@@ -203,10 +212,15 @@ class Containers:
     def offered(self, app_power_w: float) -> list[ContainerInfo]:
         """The containers as they run in the coming tick, for a workload that asks container by container: cores as scaled."""
         scale = self._column("scale_ratio")
-        return [
-            replace(info, cores=info.cores * scale, running=scale > 0.0 and self._runs(item))
-            for info, item in zip(self.list(app_power_w), self._items, strict=True)
-        ]
+        as_they_are = scale == 1.0 and all(item.ceiling_w == INFINITY for item in self._items)
+        return (
+            self.list(app_power_w)
+            if as_they_are
+            else [
+                replace(info, cores=info.cores * scale, running=scale > 0.0 and self._runs(item))
+                for info, item in zip(self.list(app_power_w), self._items, strict=True)
+            ]
+        )
 
     def ask(self, demands_w: Sequence[float]) -> float:
         """What a workload asks for container by container, in their order, each under its own cap; returns the sum. [W]

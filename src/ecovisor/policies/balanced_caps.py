@@ -55,7 +55,7 @@ class BalancedCaps:
     def __init__(
         self,
         full_w: float = INFINITY,
-        least_ratio: float = 2.0,
+        least_ratio: float = 1.25,
         busy_ratio: float = 0.95,
         keep_ratio: float = 0.5,
         memory_s: float = 3600.0,
@@ -67,6 +67,7 @@ class BalancedCaps:
         self.memory_s = memory_s
         self._idle = IdlePower()
         self._queue: list[str] = []
+        self._waited: set[str] = set()
         self._need_w: dict[str, float] = {}
 
     def tick(self, energy: VirtualEnergy, app: AppView) -> None:
@@ -79,7 +80,8 @@ class BalancedCaps:
         busy = {one.id: self._is_busy(one, used_w[one.id], idle_w[one.id]) for one in containers}
         self._learn(used_w, energy.tick_s)
         solar_w = energy.get_solar_power()
-        chosen = self._choose(containers, busy, idle_w, solar_w)
+        waiting = {one.id for one in containers if one.running and not busy[one.id]}
+        chosen = self._choose(containers, waiting, idle_w, solar_w)
         total_w = solar_w - math.fsum(idle_w[name] for name in chosen)
         need = [self._need_w[name] for name in chosen]
         mean = math.fsum(need) / len(need) if need else 0.0
@@ -109,14 +111,26 @@ class BalancedCaps:
             name: (need := self._need_w.get(name, start_w)) + gain * (power_w - need) for name, power_w in used_w.items()
         }
 
-    def _choose(
-        self, containers: Sequence[ContainerInfo], busy: dict[str, bool], idle_w: dict[str, float], solar_w: float
-    ) -> list[str]:
-        """Containers that the sun is enough for: those that are waited for first, those seen waiting last."""
+    def _choose(self, containers: Sequence[ContainerInfo], waiting: set[str], idle_w: dict[str, float], solar_w: float) -> list[str]:
+        """Containers to run: all where the sun is enough for all of them, else those that have not been seen waiting.
+
+        Of these, those that ran last go on. One that has been seen waiting runs again when the others cannot use all the sun, and when
+        there are no others: then whatever they waited for has come.
+        """
         names = [one.id for one in containers]
-        if affordable([self.least_ratio * idle_w[name] for name in names], solar_w) == len(names):
-            self._queue = [name for name in names if busy[name]] + [name for name in names if not busy[name]]
+        self._queue = [name for name in self._queue if name in idle_w] + [name for name in names if name not in self._queue]
+        least_w = {name: self.least_ratio * idle_w[name] for name in names}
+        if affordable(list(least_w.values()), solar_w) == len(names):
+            self._waited = waiting
+            self._queue.sort(key=waiting.__contains__)
             return names
-        kept = [name for name in self._queue if name in idle_w] + [name for name in names if name not in self._queue]
-        self._queue = [name for name in kept if busy[name]] + [name for name in kept if not busy[name]]
-        return self._queue[: affordable([self.least_ratio * idle_w[name] for name in self._queue], solar_w)]
+        ran = {one.id for one in containers if one.running}
+        self._waited = {name for name in self._waited if name in idle_w and name not in ran} | waiting
+        if len(self._waited) == len(names):
+            self._waited = set()
+        self._queue.sort(key=lambda name: (name in self._waited, name not in ran))
+        chosen = self._queue[: affordable([least_w[name] for name in self._queue], solar_w)]
+        useful = sum(name not in self._waited for name in chosen)
+        while useful < len(chosen) and useful * self.full_w < solar_w:
+            useful += 1
+        return chosen[:useful]

@@ -17,7 +17,7 @@ class EqualCaps:
         in_turn: False: where it is too little for all, all of them are suspended.
     """
 
-    def __init__(self, least_ratio: float = 2.0, *, in_turn: bool = True) -> None:
+    def __init__(self, least_ratio: float = 1.25, *, in_turn: bool = True) -> None:
         self.least_ratio = least_ratio
         self.in_turn = in_turn
         self._idle = IdlePower()
