@@ -14,8 +14,8 @@ import pytest
 
 from ecovisor.adapters.signals import SignalPlugin
 from ecovisor.cli import run
-from ecovisor.ports import Policy, Workload
-from ecovisor.testing import PolicyContract, SignalContract, WorkloadContract
+from ecovisor.ports import ContainerWorkload, Policy, Workload
+from ecovisor.testing import ContainerWorkloadContract, PolicyContract, SignalContract, WorkloadContract
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -88,6 +88,12 @@ class TestThePolicyOfThePage(PolicyContract):
 class TestTheWorkloadOfThePage(WorkloadContract):
     def make(self) -> Workload:
         made: Workload = names_in("docs/policies.md")["Queue"](10.0)
+        return made
+
+
+class TestTheContainerWorkloadOfThePage(ContainerWorkloadContract):
+    def make(self) -> ContainerWorkload:
+        made: ContainerWorkload = names_in("docs/policies.md")["Balancer"](9.0)
         return made
 
 

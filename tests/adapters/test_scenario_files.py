@@ -323,7 +323,9 @@ def test_a_plug_in_file_beside_the_scenario_is_accepted(good: Path) -> None:
     (good.parent / "mine.py").write_text("class Mine: ...\n", encoding="utf-8")
     overrides = ["apps.train.policy={kind='mine.py:Mine', options={a=1}}", "signals.extra={kind='mine.py:Mine', value=1}"]
     assert load_scenario(str(good), overrides)[0].apps[0].policy.options == {"a": 1}
-    assert "only batch, task-queue and training take it; put it in options" in refusal(good, "apps.train.workload={kind='mine.py:Mine', work_core_hours=1}")
+    assert "only batch, task-queue and training take it; put it in options" in refusal(
+        good, "apps.train.workload={kind='mine.py:Mine', work_core_hours=1}"
+    )
 
 
 def test_zero_is_a_duration_only_where_nothing_may_happen() -> None:

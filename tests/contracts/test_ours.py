@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -27,9 +28,10 @@ from ecovisor.policies.static_carbon_rate import StaticCarbonRate
 from ecovisor.policies.suspend_resume import SuspendResume
 from ecovisor.policies.thresholds import Threshold
 from ecovisor.policies.wait_and_scale import WaitAndScale
-from ecovisor.ports import AppView, Policy, TableSink, VirtualEnergy, Workload
+from ecovisor.ports import AppView, ContainerInfo, ContainerWorkload, Policy, TableSink, VirtualEnergy, Workload
 from ecovisor.settings import Signal
 from ecovisor.testing import (
+    ContainerWorkloadContract,
     MemorySink,
     PolicyContract,
     SignalContract,
@@ -39,8 +41,13 @@ from ecovisor.testing import (
     small_site,
 )
 from ecovisor.testing.memory_sink import Row
+from ecovisor.testing.sites import MICROSERVER, START_S
 from ecovisor.testing.virtual_energy import Step
 from ecovisor.workloads.models import ConstantDemand
+from ecovisor.workloads.replicas import Replicas
+from ecovisor.workloads.stages import Stages
+from ecovisor.workloads.synchronous import Synchronous
+from ecovisor.workloads.web_service import WebService
 
 # -- policies
 
@@ -103,6 +110,43 @@ class TestAQueue(WorkloadContract):
     def completed(self, workload: Workload) -> bool:
         assert isinstance(workload, _Queue)
         return workload.left_wh <= 0.0 and workload.waiting_wh <= 0.0
+
+
+class _Balancer:
+    """The same load for whoever runs."""
+
+    def demands_w(self, now_s: float, tick_s: float, containers: Sequence[ContainerInfo]) -> list[float]:
+        running = [one for one in containers if one.running]
+        return [min(one.cap_w, 12.0 / len(running)) if one.running else 0.0 for one in containers]
+
+    def run_containers(self, served_w: Sequence[float], tick_s: float) -> None:
+        """Nothing to learn."""
+
+
+class TestABalancer(ContainerWorkloadContract):
+    def make(self) -> ContainerWorkload:
+        return _Balancer()
+
+
+class TestStages(ContainerWorkloadContract):
+    def make(self) -> ContainerWorkload:
+        return Stages(server=MICROSERVER, work_core_h=150.0, checkpoint_interval_s=7200.0, checkpoint_duration_s=60.0, seed=3)
+
+
+class TestSynchronous(ContainerWorkloadContract):
+    def make(self) -> ContainerWorkload:
+        return Synchronous(server=MICROSERVER, nodes=4, steps=500, seed=3)
+
+
+class TestReplicas(ContainerWorkloadContract):
+    def make(self) -> ContainerWorkload:
+        return Replicas(server=MICROSERVER, tasks=3, rounds=300, seed=3)
+
+
+class TestWebService(ContainerWorkloadContract):
+    def make(self) -> ContainerWorkload:
+        rate = Series("requests", "1/s", START_S, 3600.0, array("d", [30.0 + 29.0 * math.sin(k) for k in range(80)]))
+        return WebService(server=MICROSERVER, rate=rate, service_ms=100.0)
 
 
 # -- signals

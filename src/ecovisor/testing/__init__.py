@@ -14,6 +14,7 @@ outside, for one or two functions more; its docstring says which. `MemorySink` k
 from __future__ import annotations
 
 from ecovisor.testing.clock import ClockContract
+from ecovisor.testing.container_workload import ContainerWorkloadContract
 from ecovisor.testing.memory_sink import MemorySink
 from ecovisor.testing.meter import NodeMeterContract
 from ecovisor.testing.plant import EnergyPlantContract
@@ -27,6 +28,7 @@ from ecovisor.testing.workload import WorkloadContract
 
 __all__ = [
     "ClockContract",
+    "ContainerWorkloadContract",
     "EnergyPlantContract",
     "MemorySink",
     "NodeMeterContract",

@@ -11,7 +11,7 @@ from ecovisor.engine.specification import AppSpec
 from ecovisor.library.forecasts import PerfectForecaster
 from ecovisor.model.series import Quality, Series
 from ecovisor.policies.carbon_agnostic import CarbonAgnostic
-from ecovisor.ports import Policy, TableSink, Workload
+from ecovisor.ports import ContainerWorkload, Policy, TableSink, Workload
 from ecovisor.presets import AppShares, BatteryParameters, ServerParameters
 from ecovisor.workloads.models import BatchJob, ConstantDemand, Metered, TracedDemand
 
@@ -46,7 +46,7 @@ def carbon_days_g_per_kwh(ticks: int, tick_s: float) -> list[float]:
 
 def small_site(
     policy: Callable[[], Policy] = CarbonAgnostic,
-    workload: BatchJob | ConstantDemand | Metered | TracedDemand | Callable[[], Workload] | None = None,
+    workload: BatchJob | ConstantDemand | Metered | TracedDemand | Callable[[], Workload | ContainerWorkload] | None = None,
     *,
     days: float = 3.0,
     tick_s: float = 900.0,
