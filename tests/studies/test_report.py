@@ -259,7 +259,7 @@ def test_differences_have_their_sign(paper: float | None, ours: float, unit: str
 
 def test_figures_have_their_names() -> None:
     assert [figure_name(name) for name in ("fig4", "fig11", "robustness", "mine.py:Mine")] == [
-        "Figure 4", "Figure 11", "Robustness", "Mine.py:Mine",
+        "Figure 4", "Figure 11", "Robustness", "mine.py:Mine",
     ]  # fmt: skip
 
 

@@ -77,7 +77,7 @@ def figure_name(name: str) -> str:
     """``Figure 4`` for ``fig4``."""
     if name.startswith("fig") and name[3:].isdigit():
         return f"Figure {name[3:]}"
-    return name[:1].upper() + name[1:]
+    return name.capitalize() if name.isalpha() else name
 
 
 def held(records: Sequence[Record]) -> tuple[int, int]:
