@@ -72,6 +72,7 @@ class Replicas(ParallelJob[_State]):
         compute_s: work of a task. [node-s]
         straggler_ratio: part of the tries that are slow. [0..1]
         straggler_worst: how many times longer the slowest takes; the others are uniform between that and 1. [1]
+        stalled: a slow try is slow because it waits, and draws power in proportion to its speed; False: it draws full power.
         watch_ratio: a task's speed is known once it should have done this part of its work. [0..1]
         slow_ratio: it is slow if it takes this many times longer than it should. [1]
         most_replicas: tries at a task at a time, besides the original.
@@ -91,6 +92,7 @@ class Replicas(ParallelJob[_State]):
         compute_s: float = 300.0,
         straggler_ratio: float = 0.2,
         straggler_worst: float = 5.0,
+        stalled: bool = False,
         watch_ratio: float = 0.2,
         slow_ratio: float = 1.5,
         most_replicas: int = 4,
@@ -112,6 +114,7 @@ class Replicas(ParallelJob[_State]):
         )
         self.tasks, self.rounds, self.compute_s = tasks, rounds, compute_s
         self._stragglers = (straggler_ratio, straggler_worst, seed)
+        self._stalled = stalled
         self._watch_node_s, self._slow_ratio, self._most = watch_ratio * compute_s, slow_ratio, most_replicas
         self.work_total = tasks * rounds * compute_s
         self._ranks = Ranks(tasks)
@@ -162,6 +165,7 @@ class Replicas(ParallelJob[_State]):
     def _play(self, tick_s: float, begin_s: float, busy_w: Sequence[float]) -> tuple[_State, list[float]]:
         state, clock_s = self._state.copy(), begin_s
         cores = [one.cores for one in self._containers]
+        idle_w = [self._server.idle_w(one) for one in cores]
         on = [k for k, power_w in enumerate(busy_w) if power_w > 0.0]
         speed = [self._server.speed_ratio(cores[k], power_w) if power_w > 0.0 else 0.0 for k, power_w in enumerate(busy_w)]
         energy_j = [0.0] * len(busy_w)
@@ -172,11 +176,11 @@ class Replicas(ParallelJob[_State]):
             for k, one in working:
                 step_s = min(step_s, self._to_event_s(one, speed[k]))
             for k in on:
-                energy_j[k] += self._server.idle_w(cores[k]) * step_s
+                energy_j[k] += idle_w[k] * step_s
             for k, one in working:
-                spent_j = busy_w[k] * step_s
-                energy_j[k] += spent_j - self._server.idle_w(cores[k]) * step_s
-                one.energy_j += spent_j
+                above_idle_w = (busy_w[k] - idle_w[k]) / (one.slow if self._stalled else 1.0)
+                energy_j[k] += above_idle_w * step_s
+                one.energy_j += (idle_w[k] + above_idle_w) * step_s
                 one.watched_node_s += speed[k] * step_s
                 one.left_node_s -= speed[k] * step_s / one.slow
                 if speed[k] > 0.0 and one.left_node_s * one.slow <= _SAME_S * speed[k]:
