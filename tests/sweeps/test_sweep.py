@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -105,7 +105,7 @@ def test_a_sweep_goes_on_where_it_stopped_and_does_nothing_twice(scenario: str, 
     whole = run_sweep(plan, tmp_path / "whole", here(plan))
     ran: list[int] = []
 
-    def stopping(tasks: Sequence[Task]) -> Iterator[Outcome]:
+    def stopping(tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
         for outcome in run_here(plan.base, tasks):
             ran.append(outcome.index)
             yield outcome
@@ -139,7 +139,7 @@ def test_what_failed_is_tried_again(scenario: str, tmp_path: Path) -> None:
     assert len(run_sweep(plan, tmp_path / "out", here(plan)).failed) == 1
     asked: list[int] = []
 
-    def told(tasks: Sequence[Task]) -> Iterator[Outcome]:
+    def told(tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
         asked.extend(task.index for task in tasks)
         return run_here(plan.base, tasks)
 
@@ -197,7 +197,7 @@ def test_a_folder_of_something_else_is_left_alone(scenario: str, tmp_path: Path)
 def test_two_sweeps_do_not_write_one_folder(scenario: str, tmp_path: Path) -> None:
     plan = plan_sweep(scenario, VARIED)
 
-    def meanwhile(tasks: Sequence[Task]) -> Iterator[Outcome]:
+    def meanwhile(tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
         with pytest.raises(InputError, match="another sweep is writing here"):
             run_sweep(plan, tmp_path / "out", here(plan))
         return run_here(plan.base, tasks)

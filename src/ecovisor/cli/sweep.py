@@ -5,7 +5,7 @@ Owns the order of things and what is printed while and after; the sweep itself i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -97,16 +97,14 @@ def sweep(
 def _execution(plan: Plan, jobs: int | None, dask: str | None) -> Execute:
     """Where combinations run."""
 
-    def execute(tasks: Sequence[Task]) -> Iterator[Outcome]:
-        if not tasks:
-            return iter(())
+    def execute(tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
         if dask is not None:
             from ecovisor.sweeps.cluster import run_on_cluster
 
             return run_on_cluster(dask, plan.base, tasks, plan.paths)
         from ecovisor.sweeps.local import cores, run_here, run_in_processes
 
-        count = min(cores() if jobs is None else jobs, len(tasks))
+        count = min(cores() if jobs is None else jobs, max(len(tasks), 1))
         return run_here(plan.base, tasks) if count == 1 else run_in_processes(plan.base, tasks, count)
 
     return execute

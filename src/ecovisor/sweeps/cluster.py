@@ -17,7 +17,7 @@ import tempfile
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -64,7 +64,7 @@ def pack(base: Base, paths: Iterable[Path]) -> Bundle:
     return Bundle(this_version(), base, contents, token)
 
 
-def run_on_cluster(address: str, base: Base, tasks: Sequence[Task], paths: Iterable[Path]) -> Iterator[Outcome]:
+def run_on_cluster(address: str, base: Base, tasks: Sequence[Task], paths: Iterable[Path]) -> Generator[Outcome, None, None]:
     """Run on the workers of the scheduler at ``address``; outcomes come as they are done.
 
     Raises:

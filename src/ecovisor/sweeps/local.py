@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from typing import Any
@@ -30,14 +30,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_here(base: Base, tasks: Iterable[Task]) -> Iterator[Outcome]:
+def run_here(base: Base, tasks: Iterable[Task]) -> Generator[Outcome, None, None]:
     """Run one after the other in this process."""
     runner = Runner(base)
     for task in tasks:
         yield runner.run(task)
 
 
-def run_in_processes(base: Base, tasks: Iterable[Task], jobs: int) -> Iterator[Outcome]:
+def run_in_processes(base: Base, tasks: Iterable[Task], jobs: int) -> Generator[Outcome, None, None]:
     """Run on so many processes; outcomes come as they are done. Closing the iterator ends the processes at once."""
     pool = _Pool(base, deque(tasks), jobs)
     try:

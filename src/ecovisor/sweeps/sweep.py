@@ -10,11 +10,11 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -39,7 +39,7 @@ _TOLD = {
     "sources": "the sources of ecovisor",
 }
 
-Execute = Callable[[Sequence[Task]], Iterator[Outcome]]
+Execute = Callable[[Sequence[Task]], Generator[Outcome, None, None]]
 Progress = Callable[[Outcome | None, int], None]
 
 
@@ -102,7 +102,7 @@ def _run(
         if progress is not None:
             progress(None, len(missing))
         try:
-            with closing(cast("Any", execute(missing))) as outcomes:
+            with closing(execute(missing)) as outcomes:
                 for outcome in outcomes:
                     done[outcome.index] = outcome
                     journal.append(outcome)
