@@ -178,9 +178,9 @@ class Policy(_Group, kw_only=True, frozen=True):
     """[apps.policy] How the app drives its virtual energy system."""
 
     kind: str = "carbon-agnostic"
-    """`carbon-agnostic`, `suspend-resume`, `wait-and-scale`, `battery-arbitrage`, `static-carbon-rate`; `dynamic-carbon-budget`,
-    `latency-workers`, `battery-smoothing`, `opportunistic-workers`, `equal-caps`, `balanced-caps`, `straggler-replicas`, which take
-    `options`; or a plug-in: an entry point's name or `file.py:Name`. Under `serve` also `remote`: the app drives itself, over REST or with
+    """`carbon-agnostic`, `suspend-resume`, `wait-and-scale`, `battery-arbitrage`, `static-carbon-rate`; with `options`,
+    `dynamic-carbon-budget`, `carbon-rate-workers`, `latency-workers`, `battery-smoothing`, `opportunistic-workers`, `equal-caps`,
+    `balanced-caps`, `straggler-replicas`; or a plug-in: an entry point's name or `file.py:Name`. Under `serve` also `remote`: the app drives itself, over REST or with
     the SDK."""
     threshold_g_per_kwh: Watts | None = None
     """suspend-resume, wait-and-scale: suspend above this carbon intensity [g/kWh]."""

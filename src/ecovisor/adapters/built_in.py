@@ -29,6 +29,7 @@ WORKLOADS: Mapping[str, str] = {
 BATCH_JOBS = ("training", "task-queue")
 POLICIES: Mapping[str, str] = {
     "dynamic-carbon-budget": "ecovisor.policies.dynamic_carbon_budget:DynamicCarbonBudget",
+    "carbon-rate-workers": "ecovisor.policies.carbon_rate_workers:CarbonRateWorkers",
     "battery-smoothing": "ecovisor.policies.battery_smoothing:BatterySmoothing",
     "opportunistic-workers": "ecovisor.policies.opportunistic_workers:OpportunisticWorkers",
     "latency-workers": "ecovisor.policies.latency_workers:LatencyWorkers",

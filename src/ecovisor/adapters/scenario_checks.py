@@ -70,7 +70,7 @@ POLICY_KINDS: Mapping[str, frozenset[str]] = {
 }
 #: Policies that look at the carbon intensity.
 _CARBON_POLICIES = frozenset(
-    {"suspend-resume", "wait-and-scale", "battery-arbitrage", "static-carbon-rate", "dynamic-carbon-budget"}
+    {"suspend-resume", "wait-and-scale", "battery-arbitrage", "static-carbon-rate", "dynamic-carbon-budget", "carbon-rate-workers"}
 )
 _NEEDED = {
     "constant signal": "value",
