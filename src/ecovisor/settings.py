@@ -180,8 +180,8 @@ class Policy(_Group, kw_only=True, frozen=True):
     kind: str = "carbon-agnostic"
     """`carbon-agnostic`, `suspend-resume`, `wait-and-scale`, `battery-arbitrage`, `static-carbon-rate`; with `options`,
     `dynamic-carbon-budget`, `carbon-rate-workers`, `latency-workers`, `battery-smoothing`, `opportunistic-workers`, `equal-caps`,
-    `balanced-caps`, `straggler-replicas`; or a plug-in: an entry point's name or `file.py:Name`. Under `serve` also `remote`: the app drives itself, over REST or with
-    the SDK."""
+    `balanced-caps`, `straggler-replicas`; or a plug-in: an entry point's name or `file.py:Name`. Under `serve` also `remote`: the app
+    drives itself, over REST or with the SDK."""
     threshold_g_per_kwh: Watts | None = None
     """suspend-resume, wait-and-scale: suspend above this carbon intensity [g/kWh]."""
     percentile: Annotated[float, Meta(ge=0.0, le=100.0)] | None = None
