@@ -69,6 +69,11 @@ class Application:
         """All that are compared, the paper's first."""
         return (AGNOSTIC, SUSPEND_RESUME, *(scaled(factor) for factor in self.factors))
 
+    @property
+    def factor_of(self) -> dict[str, float]:
+        """The most of its base cores that each policy runs on. [1]"""
+        return dict(zip(self.policies, (1.0, 1.0, *self.factors), strict=True))
+
     def speed_up(self, factor: float) -> float:
         """Speed on ``factor`` times the base cores over that on the base. [1]"""
         cores, speed = zip(*self.workload.speed_table(), strict=True)
@@ -237,3 +242,25 @@ def random_starts_s(year: Series, count: int, seed: int, step_s: float = 300.0) 
 def even_starts_s(year: Series, every_s: float) -> Floats:
     """Arrivals over the whole year, evenly. [s since the epoch]"""
     return np.arange(year.start_s, year.end_s, every_s, dtype=np.float64)
+
+
+def with_idle_while_waiting(application: Application, outcomes: Outcomes, year: Series) -> Outcomes:
+    """The same, with the idle power of the base servers counted from arrival to completion also while the job waits.
+
+    The simulation lets containers that are suspended draw nothing; here their servers stay on. What runs does so at one power, so the
+    intensity summed over the time of running is the job's carbon over that power.
+    """
+    step_h = year.step_s / HOUR_S
+    idle_w = application.cores / SERVER_CORES * IDLE_W
+    longest_h = max(float(np.nanmax(values)) for values in outcomes.runtime_h.values())
+    begin_h = (outcomes.starts_s - year.start_s) / HOUR_S
+    steps = int(np.ceil((begin_h[-1] + longest_h) / step_h)) + 1
+    trace = np.take(np.asarray(year.values), np.arange(steps), mode="wrap")
+    sums = np.concatenate(([0.0], np.cumsum(trace))) * step_h / 1000.0
+    edges_h = np.arange(steps + 1) * step_h
+    carbon_g = {}
+    for policy, ran_g in outcomes.carbon_g.items():
+        whole = np.interp(begin_h + outcomes.runtime_h[policy], edges_h, sums) - np.interp(begin_h, edges_h, sums)
+        running = ran_g / application.power_w(application.factor_of[policy])
+        carbon_g[policy] = ran_g + idle_w * (whole - running)
+    return replace(outcomes, carbon_g=carbon_g)

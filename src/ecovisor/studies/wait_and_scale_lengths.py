@@ -85,7 +85,7 @@ def scan(application: Application, year: Series, starts_s: Floats, lengths_h: Fl
         while True:
             trace = np.take(values, np.arange(first, first + steps), mode="wrap")
             clean = trace <= threshold
-            hours = _sums(clean, step_h)
+            hours = _sums(np.where(clean, 1.0, 0.0), step_h)
             wanted_h = _at(hours, since_h / step_h) + needed_h
             if hours[-1] >= wanted_h[-1] or steps > _YEARS * len(values):
                 break

@@ -102,6 +102,4 @@ QUANTITIES = (
 
 def quantity(application: Application, measure: str, policy: str) -> Quantity:
     """The one of `QUANTITIES` with these."""
-    return next(
-        one for one in QUANTITIES if (one.application.name, one.measure, one.policy) == (application.name, measure, policy)
-    )
+    return next(one for one in QUANTITIES if (one.application.name, one.measure, one.policy) == (application.name, measure, policy))
