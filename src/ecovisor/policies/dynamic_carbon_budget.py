@@ -50,7 +50,7 @@ class DynamicCarbonBudget:
         service_scv: float = 1.0,
         base_ms: float = 0.0,
         discipline: Discipline = "processor-sharing",
-        headroom_ratio: float = 0.05,
+        headroom_ratio: float = 0.1,
         least_workers: int = 1,
         most_workers: int | None = None,
         start_s: float | None = None,

@@ -32,7 +32,7 @@ class ServiceLevel:
         service_scv: float = 1.0,
         base_ms: float = 0.0,
         discipline: Discipline = "processor-sharing",
-        headroom_ratio: float = 0.05,
+        headroom_ratio: float = 0.1,
     ) -> None:
         if not service_ms > 0.0 or not headroom_ratio >= 0.0:
             raise ValueError(f"service_ms is {service_ms!r}, headroom_ratio {headroom_ratio!r}; give above 0 and at least 0")

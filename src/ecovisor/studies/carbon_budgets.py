@@ -73,7 +73,7 @@ class Setting:
     service_ms: float = 10.0
     """Mean time of a request on an idle core. [ms]"""
     discipline: Discipline = "processor-sharing"
-    headroom_ratio: float = 0.05
+    headroom_ratio: float = 0.1
     """Of the dynamic policy. [1]"""
     timeout_s: float = 10.0
     """A request that would wait longer is turned away. [s]"""

@@ -138,7 +138,8 @@ def parameters(setting: Setting, inputs: Inputs) -> list[Parameter]:
             name="headroom",
             value=f"{setting.headroom_ratio:.0%} over the requests expected",
             kind="assumed",
-            source="the dynamic policy sees the load of the tick that ended",
+            source="the dynamic policy sees the load of the tick that ended; with 5 % it is late for a tick on the modelled requests, "
+            "which vary from minute to minute",
         ),
         Parameter(
             name="tick", value=f"{setting.tick_s / 60.0:g} min", kind="assumed", source="the step of the authors' carbon trace"

@@ -25,6 +25,10 @@ _SECTION = "section 5.2.2"
 _END_H = HOURS_H * 2.0 / 3.0
 #: Stretches of the year, one in each half month.
 _YEAR = 24
+_ON_MODELLED = (
+    "Claims on the end of the trace, on its high carbon and on spending above the limit are about the authors' own trace: on the modelled "
+    "series carbon falls at the end, and what is claimed need not hold."
+)
 #: Their tick, coarser than that of the 48 hours to save time: carbon is hourly there. [s]
 _YEAR_TICK_S = 300.0
 
@@ -76,6 +80,7 @@ class Figure6:
                 "year are not.",
                 "The year's requests are scaled to its mean intensity, so that they are as demanding as those of the 48 hours.",
                 "The year is run in ticks of 5 min.",
+                *([_ON_MODELLED] if context.traces.modelled else []),
             ],
         )
 

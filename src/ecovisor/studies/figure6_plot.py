@@ -92,14 +92,13 @@ def _latency_caption(ticks: Table) -> str:
     parts = []
     for app in APPLICATIONS:
         hours = {policy: common.in_hours(float(common.late(ticks, app.name, policy).sum() * step_h)) for policy in common.POLICIES}
-        parts.append(
-            f"{app.title} is over {app.slo_p95_ms:g} ms for {hours['static']} under the static rate and {_never(hours['dynamic'])}"
-        )
+        under = " and ".join(_under(duration, common.POLICIES[policy][1]) for policy, duration in hours.items())
+        parts.append(f"{app.title} is over {app.slo_p95_ms:g} ms {under}")
     return f"{'; '.join(parts)}. Beyond their capacity requests wait until they time out, after 10 s."
 
 
-def _never(text: str) -> str:
-    return "never under the dynamic budget" if text == "never" else f"for {text} under the dynamic budget"
+def _under(duration: str, policy: str) -> str:
+    return f"never under the {policy}" if duration == "never" else f"for {duration} under the {policy}"
 
 
 def _runs(shifts: Table, year: Table) -> Figure:
