@@ -15,7 +15,10 @@ from ecovisor.studies.report_words import (
     HELD,
     MODELLED,
     Failure,
+    by_change,
+    capital,
     compared,
+    conclusions,
     conditions,
     difference,
     figure_name,
@@ -54,10 +57,12 @@ def _print_study(console: Console, record: Record) -> None:
         console.print(_numbers(record))
     for claim in findings.claims:
         mark = f"[green]{HELD}[/]" if claim.held else f"[red]{FAILED}[/]"
-        console.print(f"{mark} {escape(claim.text)} [dim]({escape(claim.evidence)})[/]")
-    for rerun in findings.reruns:
-        told = f"{rerun.name}, {rerun.changed}: {rerun_values(rerun)}. {rerun.conclusion}"
-        console.print(f"[dim]rerun:[/] {escape(told)}")
+        console.print(f"{mark} {escape(capital(claim.text))} [dim]({escape(claim.evidence)})[/]")
+    for changed, reruns in by_change(findings.reruns).items():
+        values = "; ".join(f"{rerun.name}: {rerun_values(rerun)}" for rerun in reruns)
+        console.print(
+            f"[dim]rerun:[/] {escape(capital(changed))}. {escape(capital(values))}. [dim]{escape(conclusions(reruns))}[/]"
+        )
     for note in findings.notes:
         console.print(f"note: {note}", style="yellow", markup=False)
     console.print()
@@ -75,5 +80,5 @@ def _numbers(record: Record) -> Table:
         row = [of_paper(number), with_spread(number.ours, number.spread, number.unit)]
         row += [with_spread(number.year, number.year_spread, number.unit)] if year else []
         row += [spelled(number.optimum, number.unit)] if optimum else []
-        table.add_row(escape(heading(number)), *row, difference(number))
+        table.add_row(escape(capital(heading(number))), *row, difference(number))
     return table

@@ -1,4 +1,7 @@
-"""One drawing for the report: each number of a paper with ours beside it, on one axis a unit, as an SVG that follows the page's colours."""
+"""One drawing for the report: each number of a paper with ours beside it, on one axis a unit.
+
+It is markup, so that it follows the colours and the width of the page; the style is in `report_style.css`.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from ecovisor.studies.findings import Number
-from ecovisor.studies.report_words import spelled
-
-_WIDTH, _LABELS, _MARGIN, _ROW, _TOP = 900.0, 400.0, 26.0, 25.0, 8.0
-_MOST_CHARACTERS = 60
+from ecovisor.studies.report_words import capital, of_paper, spelled
 
 
 def paper_and_ours(rows: Sequence[tuple[str, Number]], unit: str) -> str:
@@ -27,36 +27,39 @@ def paper_and_ours(rows: Sequence[tuple[str, Number]], unit: str) -> str:
         value for _, one in shown for value in (one.paper or 0.0, one.ours - (one.spread or 0.0), one.ours + (one.spread or 0.0))
     ]
     low, high, step = _axis(min(0.0, *values), max(0.0, *values))
-    height = _TOP + _ROW * len(shown) + 26.0
 
-    def x(value: float) -> float:
-        return _LABELS + (value - low) / (high - low) * (_WIDTH - _LABELS - _MARGIN)
+    def place(value: float) -> float:
+        return 100.0 * (value - low) / (high - low)
 
-    bottom = _TOP + _ROW * len(shown)
-    parts = []
-    for k in range(round((high - low) / step) + 1):
-        value = low + k * step
-        style = "zero" if abs(value) < step / 2 else "rule"
-        parts.append(f'<line class="{style}" x1="{x(value):.1f}" x2="{x(value):.1f}" y1="{_TOP}" y2="{bottom}"/>')
-        parts.append(f'<text class="soft mid" x="{x(value):.1f}" y="{bottom + 17}">{_tick(value, step)} {escape(unit)}</text>')
-    for k, (study, one) in enumerate(shown):
-        parts.append(_row(study, one, _TOP + _ROW * (k + 0.5), x))
-    label = f"Paper's numbers and ours in {unit}"
-    return f'<svg viewBox="0 0 {_WIDTH:.0f} {height:.0f}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
-
-
-def _row(study: str, one: Number, y: float, place: Callable[[float], float]) -> str:
-    paper, ours, spread = one.paper or 0.0, one.ours, one.spread or 0.0
-    name = f"{study} · {one.name}"
-    short = name if len(name) <= _MOST_CHARACTERS else name[: _MOST_CHARACTERS - 1] + "…"
-    told = f"{name}: paper {spelled(paper, one.unit)}, ours {spelled(ours, one.unit)} {one.unit}"
-    return (
-        f"<g><title>{escape(told)}</title>"
-        f'<text x="0" y="{y + 4:.1f}">{escape(short)}</text>'
-        f'<line class="gap" x1="{place(paper):.1f}" x2="{place(ours):.1f}" y1="{y}" y2="{y}"/>'
-        f'<line class="spread" x1="{place(ours - spread):.1f}" x2="{place(ours + spread):.1f}" y1="{y}" y2="{y}"/>'
-        f'<circle class="paper" cx="{place(paper):.1f}" cy="{y}" r="5"/><circle class="ours" cx="{place(ours):.1f}" cy="{y}" r="5"/></g>'
+    ticks = [low + k * step for k in range(round((high - low) / step) + 1)]
+    rules = "".join(
+        f'<i class="{"zero" if abs(value) < step / 2 else "rule"}" style="left:{place(value):.2f}%"></i>' for value in ticks
     )
+    parts = []
+    for study in dict.fromkeys(study for study, _ in shown):
+        parts.append(f'<p class="of">{escape(study)}</p>')
+        parts += [_row(one, rules, place) for of, one in shown if of == study]
+    labels = "".join(f'<em style="left:{place(value):.2f}%">{_tick(value, step)} {escape(unit)}</em>' for value in ticks)
+    parts.append(f'<div class="row axis"><span></span><div class="plot">{labels}</div></div>')
+    label = escape(f"Paper's numbers and ours in {unit}")
+    return f'<div class="chart" role="group" aria-label="{label}">{"".join(parts)}</div>'
+
+
+def _row(one: Number, rules: str, place: Callable[[float], float]) -> str:
+    paper, ours, spread = one.paper or 0.0, one.ours, one.spread or 0.0
+    told = f"paper {of_paper(one)} {one.unit}, ours {spelled(ours, one.unit)} {one.unit}"
+    marks = [
+        _bar("gap", place(min(paper, ours)), place(max(paper, ours))),
+        _bar("spread", place(ours - spread), place(ours + spread)),
+        f'<i class="paper" style="left:{place(paper):.2f}%"></i>',
+        f'<i class="ours" style="left:{place(ours):.2f}%"></i>',
+    ]
+    name = f"<span>{escape(capital(one.name))}</span>"
+    return f'<div class="row">{name}<div class="plot" title="{escape(told)}">{rules}{"".join(marks)}</div></div>'
+
+
+def _bar(kind: str, first: float, last: float) -> str:
+    return f'<i class="{kind}" style="left:{first:.2f}%;width:{last - first:.2f}%"></i>'
 
 
 def _axis(low: float, high: float) -> tuple[float, float, float]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
 
-from ecovisor.studies.findings import Claim, Number, Rerun
+from ecovisor.studies.findings import Claim, Rerun
 from ecovisor.studies.record import Record
 from ecovisor.studies.report_chart import paper_and_ours
 from ecovisor.studies.report_words import (
@@ -18,7 +18,10 @@ from ecovisor.studies.report_words import (
     HELD,
     MODELLED,
     Failure,
+    by_change,
+    capital,
     compared,
+    conclusions,
     conditions,
     difference,
     figure_name,
@@ -26,6 +29,7 @@ from ecovisor.studies.report_words import (
     of_paper,
     rerun_values,
     reruns_of,
+    sentence,
     spelled,
     with_spread,
 )
@@ -97,7 +101,7 @@ def _summary(records: Sequence[Record], failures: Sequence[Failure]) -> str:
     charts = [paper_and_ours([row for row in rows if row[1].unit == unit], unit) for unit in _CHARTED]
     if any(charts):
         hint = "Ring: the paper's number. Dot: ours, with the standard deviation over the random starts."
-        parts.append(f'<h3>The paper\'s numbers and ours</h3><p class="hint">{hint}</p><div class="wide">{"".join(charts)}</div>')
+        parts.append(f'<h3>The paper\'s numbers and ours</h3><p class="hint">{hint}</p>{"".join(charts)}')
     return f'<section id="summary">{"".join(parts)}</section>'
 
 
@@ -114,12 +118,12 @@ def _study(record: Record, *, alone: bool) -> str:
     parts += [_picture(path.read_bytes(), path.stem, caption) for path, caption in record.pictures]
     if findings.numbers:
         parts.append(f"<h3>Numbers</h3>{_numbers(record)}")
-    told = {number.name for number in findings.numbers} | {claim.text for claim in findings.claims}
-    others = [rerun for rerun in findings.reruns if rerun.name not in told]
-    if others:
-        parts.append(f"<h3>Further reruns with one factor changed</h3>{_reruns(others)}")
+    if findings.reruns:
+        parts.append(f"<h3>Again, with one factor changed</h3>{_reruns(findings.reruns)}")
     if findings.notes:
-        parts.append(f'<h3>Notes</h3><ul class="notes">{"".join(f"<li>{escape(note)}</li>" for note in findings.notes)}</ul>')
+        parts.append(
+            f'<h3>Notes</h3><ul class="notes">{"".join(f"<li>{escape(sentence(note))}</li>" for note in findings.notes)}</ul>'
+        )
     parts += [_parameters(record), _series(record)]
     return f'<section class="study" id="{escape(record.name)}">{"".join(parts)}</section>' if not alone else "".join(parts)
 
@@ -129,18 +133,17 @@ def _claim(record: Record, claim: Claim, *, named: bool = False) -> str:
     where = f'<a href="#{escape(record.name)}">{escape(figure_name(record.name))}</a>: ' if named else ""
     because = "".join(f"<small>{escape(_because(rerun))}</small>" for rerun in reruns_of(record, claim.text))
     told = f"{escape(claim.evidence)} · {escape(claim.source)}"
-    return f"<li{style}><b>{mark}</b><span>{where}{escape(claim.text)}<small>{told}</small>{because}</span></li>"
+    return f"<li{style}><b>{mark}</b><span>{where}{escape(capital(claim.text))}<small>{told}</small>{because}</span></li>"
 
 
 def _because(rerun: Rerun) -> str:
-    return f"With {rerun.changed}: {rerun_values(rerun)}. {rerun.conclusion}"
+    return f"With {rerun.changed}: {rerun_values(rerun)}. {sentence(rerun.conclusion)}"
 
 
 def _picture(content: bytes, name: str, caption: str) -> str:
-    data = base64.b64encode(content).decode()
-    return (
-        f'<figure><img alt="{escape(name)}" src="data:image/png;base64,{data}"><figcaption>{escape(caption)}</figcaption></figure>'
-    )
+    source = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    told = escape(sentence(caption))
+    return f'<figure><img alt="{escape(name)}" src="{source}"><figcaption>{told}</figcaption></figure>'
 
 
 def _numbers(record: Record) -> str:
@@ -151,7 +154,8 @@ def _numbers(record: Record) -> str:
     rows = []
     for number in numbers:
         unit = f' <span class="unit">[{escape(number.unit)}]</span>' if number.unit else ""
-        cells = [f"{escape(number.name)}{unit}{_explanation(record, number)}"]
+        why = f"<small>{escape(sentence(number.explanation))}</small>" if number.explanation else ""
+        cells = [f"{escape(capital(number.name))}{unit}{why}"]
         cells += [of_paper(number), with_spread(number.ours, number.spread, number.unit)]
         cells += [with_spread(number.year, number.year_spread, number.unit)] if year else []
         cells += [spelled(number.optimum, number.unit)] if optimum else []
@@ -159,14 +163,12 @@ def _numbers(record: Record) -> str:
     return _table(head, rows, "numbers")
 
 
-def _explanation(record: Record, number: Number) -> str:
-    told = [number.explanation, *(_because(rerun) for rerun in reruns_of(record, number.name))]
-    return "".join(f"<small>{escape(line)}</small>" for line in told if line)
-
-
 def _reruns(reruns: Iterable[Rerun]) -> str:
-    rows = [[escape(one.name), escape(one.changed), escape(rerun_values(one)), escape(one.conclusion)] for one in reruns]
-    return _table(("of", "changed", "before → after", "conclusion"), rows, "stack")
+    rows = []
+    for changed, group in by_change(reruns).items():
+        values = "".join(f"<li>{escape(one.name)}: <b>{escape(rerun_values(one))}</b></li>" for one in group)
+        rows.append([escape(capital(changed)), f'<ul class="values">{values}</ul>', escape(conclusions(group))])
+    return _table(("with", "before → after", "so"), rows, "stack")
 
 
 def _parameters(record: Record) -> str:
@@ -174,7 +176,12 @@ def _parameters(record: Record) -> str:
     if not parameters:
         return ""
     rows = [
-        [escape(one.name), escape(one.value), f'<span class="kind {one.kind}">{_KINDS[one.kind]}</span>', escape(one.source)]
+        [
+            escape(capital(one.name)),
+            escape(one.value),
+            f'<span class="kind {one.kind}">{_KINDS[one.kind]}</span>',
+            escape(capital(one.source)),
+        ]
         for one in parameters
     ]
     own = sum(one.kind in ("assumed", "fitted") for one in parameters)
@@ -195,9 +202,15 @@ def _series(record: Record) -> str:
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]], style: str) -> str:
-    heads = "".join(f"<th>{name}</th>" for name in head)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    names = list(head)
+    heads = "".join(f"<th>{name}</th>" for name in names)
+    body = "".join(f"<tr>{''.join(map(_cell, names, row))}</tr>" for row in rows)
     return f'<div class="wide"><table class="{style}"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _cell(name: str, content: str) -> str:
+    label = f' data-label="{name}"' if name else ""
+    return f"<td{label}>{content}</td>"
 
 
 def _footer(records: Sequence[Record]) -> str:

@@ -13,7 +13,10 @@ from ecovisor.studies.report_words import (
     MODELLED,
     NOTHING,
     Failure,
+    by_change,
+    capital,
     compared,
+    conclusions,
     conditions,
     difference,
     figure_name,
@@ -21,6 +24,7 @@ from ecovisor.studies.report_words import (
     held,
     of_paper,
     rerun_values,
+    sentence,
     spelled,
     with_spread,
 )
@@ -40,7 +44,7 @@ def report(records: Sequence[Record], failures: Sequence[Failure], folder: Path)
     failed = [(record, claim) for record in records for claim in record.findings.claims if not claim.held]
     if failed:
         lines += ["", "Claims that do not hold:", ""]
-        lines += [f"- {FAILED} {figure_name(record.name)}: {claim.text} ({claim.evidence})" for record, claim in failed]
+        lines += [f"- {FAILED} {figure_name(record.name)}: {capital(claim.text)} ({claim.evidence})" for record, claim in failed]
     if failures:
         lines += ["", "Studies that could not be run:", "", *(f"- {failure.name}: {failure.error}" for failure in failures)]
     lines += ["", *_table(("study", "claims held", "what"), (_entry(record) for record in records)), ""]
@@ -59,23 +63,28 @@ def _study(record: Record, folder: Path, level: int) -> str:
         lines += ["", f"**{MODELLED}**"]
     if findings.claims:
         lines += ["", f"{mark}# Claims", ""]
-        lines += [f"- {HELD if one.held else FAILED} {one.text} — {one.evidence} ({one.source})" for one in findings.claims]
+        lines += [
+            f"- {HELD if one.held else FAILED} {capital(one.text)} — {one.evidence} ({one.source})" for one in findings.claims
+        ]
     for path, caption in record.pictures:
-        lines += ["", f"![{path.stem}]({path.relative_to(folder).as_posix()})", "", f"*{caption}*"]
+        lines += ["", f"![{path.stem}]({path.relative_to(folder).as_posix()})", "", f"*{sentence(caption)}*"]
     if findings.numbers:
         lines += ["", f"{mark}# Numbers", "", *numbers_table(findings)]
         explained = [number for number in findings.numbers if number.explanation]
-        lines += ["", *(f"- {number.name}: {number.explanation}" for number in explained)] if explained else []
+        lines += ["", *(f"- {capital(number.name)}: {sentence(number.explanation)}" for number in explained)] if explained else []
     if findings.reruns:
-        rows = ((rerun.name, rerun.changed, rerun_values(rerun), rerun.conclusion) for rerun in findings.reruns)
-        lines += ["", f"{mark}# Reruns", "", *_table(("of", "changed", "before → after", "conclusion"), rows)]
+        rows = (
+            (capital(changed), "; ".join(f"{one.name}: {rerun_values(one)}" for one in group), conclusions(group))
+            for changed, group in by_change(findings.reruns).items()
+        )
+        lines += ["", f"{mark}# Again, with one factor changed", "", *_table(("with", "before → after", "so"), rows)]
     if findings.parameters:
         parameters = ((one.name, one.value, one.kind, one.source) for one in findings.parameters)
         lines += ["", f"{mark}# Parameters", "", *_table(("name", "value", "from", "source"), parameters)]
     if findings.origins:
         lines += ["", f"{mark}# Series", "", *(f"- `{name}`: {origin}" for name, origin in findings.origins.items())]
     if findings.notes:
-        lines += ["", f"{mark}# Notes", "", *(f"- {note}" for note in findings.notes)]
+        lines += ["", f"{mark}# Notes", "", *(f"- {sentence(note)}" for note in findings.notes)]
     return "\n".join(lines) + "\n"
 
 
@@ -86,7 +95,7 @@ def numbers_table(findings: Findings) -> list[str]:
     head = ["", "paper", "ours", *(["over a year"] if year else []), *(["optimum"] if optimum else []), "difference"]
     rows = []
     for number in findings.numbers:
-        row = [heading(number), of_paper(number), with_spread(number.ours, number.spread, number.unit)]
+        row = [capital(heading(number)), of_paper(number), with_spread(number.ours, number.spread, number.unit)]
         row += [with_spread(number.year, number.year_spread, number.unit)] if year else []
         row += [spelled(number.optimum, number.unit) if number.optimum is not None else NOTHING] if optimum else []
         rows.append([*row, difference(number)])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ecovisor.studies.findings import Number, Rerun
@@ -71,6 +72,30 @@ def rerun_values(rerun: Rerun) -> str:
 def reruns_of(record: Record, name: str) -> list[Rerun]:
     """What was tried to explain a number or claim."""
     return [rerun for rerun in record.findings.reruns if rerun.name == name]
+
+
+def by_change(reruns: Iterable[Rerun]) -> dict[str, list[Rerun]]:
+    """The reruns by the factor that was changed, in the order in which they come."""
+    changes: dict[str, list[Rerun]] = {}
+    for rerun in reruns:
+        changes.setdefault(rerun.changed, []).append(rerun)
+    return changes
+
+
+def conclusions(reruns: Iterable[Rerun]) -> str:
+    """What follows from them, each said once."""
+    return " ".join(dict.fromkeys(sentence(rerun.conclusion) for rerun in reruns if rerun.conclusion))
+
+
+def capital(text: str) -> str:
+    """With a capital at its beginning, where that is a plain word."""
+    return text[:1].upper() + text[1:] if re.match(r"[a-z]+(?![\w-])", text) else text
+
+
+def sentence(text: str) -> str:
+    """With a capital and a full stop."""
+    text = capital(text.strip())
+    return text if not text or text[-1] in ".!?…:" else f"{text}."
 
 
 def figure_name(name: str) -> str:
