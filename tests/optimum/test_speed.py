@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecovisor.optimum.speed import speed_curve
+from ecovisor.physics.server_power import power_at_w
 from ecovisor.presets import SERVERS, ServerParameters
-from ecovisor.workloads.batch import table_speed_cores, usl_speed_cores
+from ecovisor.workloads.batch import load_ratio, table_speed_cores, usl_speed_cores
 from ecovisor.workloads.containers import effective_cores
 from ecovisor.workloads.models import BatchJob
 
@@ -63,6 +65,47 @@ def test_no_mix_of_containers_under_any_caps_is_faster(
         power_w += own_w
         working += effective_cores(curve, len(curve), 4.0, own, own_w)
     assert speed(job, working) <= at(power_w, found.power_w, found.speed_cores) * (1.0 + 1e-9) + 1e-12
+
+
+@given(
+    jobs,
+    curves,
+    st.floats(0.5, 20.0),
+    st.lists(st.tuples(st.floats(0.0, 1.0), st.floats(0.0, 1.0)), min_size=1, max_size=4),
+)
+def test_no_mix_of_containers_whose_waiting_cores_idle_is_faster(
+    job: BatchJob, curve: tuple[float, ...], cores: float, mix: list[tuple[float, float]]
+) -> None:
+    idling = replace(job, idle_when_starved=True)
+    server = ServerParameters(4.0, curve)
+    found = speed_curve(idling, cores, server)
+    running = sum(cores * size / len(mix) for size, _ in mix)
+    load = load_ratio(running, speed(job, running))
+    working = power_w = 0.0
+    for size, cap in mix:
+        own = cores * size / len(mix)
+        full_w = own / 4.0 * power_at_w(curve, len(curve), load)
+        idle_w = own / 4.0 * curve[0]
+        own_w = idle_w + cap * (full_w - idle_w)
+        power_w += own_w
+        working += min(effective_cores(curve, len(curve), 4.0, own, own_w), own * load)
+    achieved = speed(job, working) if load >= 1.0 else min(working, speed(job, running))
+    assert achieved <= at(power_w, found.power_w, found.speed_cores) * (1.0 + 1e-9) + 1e-9
+
+
+def test_cores_that_idle_while_they_wait_pay_for_idle_power_alone() -> None:
+    job = BatchJob(work_core_h=1.0, start_s=0.0, speed_table=((1.0, 1.0), (4.0, 2.5)), idle_when_starved=True)
+    found = speed_curve(job, 4.0, SERVERS["microserver"])
+    assert found.power_w == pytest.approx((0.0, 1.25, 1.35 + 2.5 / 4.0 * (5.0 - 1.35)))
+    assert found.speed_cores == pytest.approx((0.0, 1.0, 2.5))
+    assert found.running_cores == pytest.approx((0.0, 1.0, 4.0))
+
+
+def test_a_mid_load_that_is_the_most_efficient_is_used() -> None:
+    job = BatchJob(work_core_h=1.0, start_s=0.0, idle_when_starved=True, speed_table=((1.0, 0.9), (8.0, 4.0)))
+    server = ServerParameters(4.0, (1.0, 1.5, 8.0))
+    found = speed_curve(job, 8.0, server)
+    assert at(1.5 / 4.0, found.power_w, found.speed_cores) == pytest.approx(0.5)  # one core at half load
 
 
 @given(jobs, curves, st.floats(0.5, 20.0))

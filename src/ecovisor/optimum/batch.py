@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,9 +14,11 @@ from ecovisor.model.errors import Infeasible, InputError
 from ecovisor.model.series import Series
 from ecovisor.model.units import human_duration, iso_utc
 from ecovisor.optimum.bound import AppBattery, Bound, NoBound, Schedule
+from ecovisor.optimum.linear_program import Pieces, build, build_supply, certified_g, most_work
 from ecovisor.optimum.merit_order import fill_cheapest
+from ecovisor.optimum.solver import solve
 from ecovisor.optimum.speed import SpeedCurve, speed_curve
-from ecovisor.optimum.steps import Steps, make_steps
+from ecovisor.optimum.steps import Floats, Steps, make_steps
 from ecovisor.presets import ServerParameters
 from ecovisor.workloads.batch import COMPLETION_RATIO
 from ecovisor.workloads.models import BatchJob
@@ -23,6 +26,19 @@ from ecovisor.workloads.models import BatchJob
 INFINITY = float("inf")
 #: Work that is out of reach by this part of it is a matter of rounding.
 ROUNDING_RATIO = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was found in one way or the other."""
+
+    carbon_g: float
+    gap_g: float
+    reached_core_h: float
+    """Work that can be done; less than asked: infeasible. [core-h]"""
+    solver: str
+    status: str
+    schedule: Schedule
 
 
 class BatchOptimum:
@@ -114,18 +130,80 @@ class BatchOptimum:
         )
         if unknown := _unknown(steps):
             return NoBound(unknown)
-        if self.curve.most_power_w <= 0.0:
-            return self._answer(steps, start_s, deadline_s, work_core_h, 0.0, np.zeros(len(steps)))
+        asked = max(work_core_h - self._unpowered_core_h(steps), 0.0)
         # A simulated job is complete a little earlier, see `COMPLETION_RATIO`.
-        asked = work_core_h * (1.0 - COMPLETION_RATIO)
-        filled = fill_cheapest(self.curve, steps, asked, self.grid_limit_w)
-        if filled.reached_core_h < asked * (1.0 - ROUNDING_RATIO):
+        asked *= 1.0 - COMPLETION_RATIO
+        if self.battery is None or asked <= 0.0 or self.curve.most_power_w <= 0.0:
+            found = self._without_battery(steps, asked)
+        else:
+            found = self._with_battery(steps, self.battery, asked)
+        if found.reached_core_h < asked * (1.0 - ROUNDING_RATIO):
             raise Infeasible(
-                f"the work of {work_core_h:g} core-h needs more power than sun and grid give: at most {filled.reached_core_h:.4g} core-h "
-                f"can be done until {iso_utc(deadline_s)}; give a larger share or a later deadline",
-                filled.reached_core_h,
+                f"the work of {work_core_h:g} core-h needs more power than "
+                f"{'sun and grid' if self.battery is None else 'sun, battery and grid'} give: "
+                f"at most {found.reached_core_h + work_core_h - asked:.4g} core-h can be done until {iso_utc(deadline_s)}; "
+                "give larger shares or a later deadline",
+                found.reached_core_h,
             )
-        return self._answer(steps, start_s, deadline_s, work_core_h, filled.carbon_g, filled.power_w)
+        return Bound(
+            carbon_g=found.carbon_g,
+            work_core_h=work_core_h,
+            cores=self.cores,
+            start_s=start_s,
+            deadline_s=deadline_s,
+            resolution_s=float(steps.duration_h.max()) * 3600.0,
+            relaxations=self._relaxations(steps),
+            solver=found.solver,
+            status=found.status,
+            gap_g=found.gap_g,
+            schedule=found.schedule,
+        )
+
+    def _unpowered_core_h(self, steps: Steps) -> float:
+        """Work that takes no power: none, but on a server that draws nothing at some load. [core-h]"""
+        return self.curve.speed_cores[0] * float(steps.job_ratio @ steps.duration_h)
+
+    def _without_battery(self, steps: Steps, work_core_h: float) -> _Found:
+        filled = fill_cheapest(self.curve, steps, work_core_h, self.grid_limit_w)
+        none = np.zeros(len(steps))
+        schedule = Schedule(
+            start_s=steps.start_s,
+            duration_h=steps.duration_h,
+            power_w=filled.power_w,
+            cores=self._running_cores(steps, filled.power_w),
+            import_w=np.maximum(filled.power_w - steps.solar_w, 0.0),
+            battery_charge_w=none,
+            battery_discharge_w=none,
+            battery_level_wh=none,
+        )
+        return _Found(filled.carbon_g, 0.0, filled.reached_core_h, "merit order", "optimal", schedule)
+
+    def _with_battery(self, steps: Steps, battery: AppBattery, work_core_h: float) -> _Found:
+        pieces = Pieces.of(self.curve)
+        program, layout = build(steps, pieces, battery, work_core_h, self.grid_limit_w, self.tick_s)
+        solution = solve(program)
+        reached = work_core_h
+        if not solution.optimal:
+            supply, _ = build_supply(steps, pieces, battery, self.grid_limit_w, self.tick_s)
+            reached = -solve(most_work(supply, layout, steps, pieces)).value
+        value = solution.columns
+        power_w = value[layout.power].sum(axis=1)
+        schedule = Schedule(
+            start_s=steps.start_s,
+            duration_h=steps.duration_h,
+            power_w=power_w,
+            cores=self._running_cores(steps, power_w),
+            import_w=value[layout.imported],
+            battery_charge_w=value[layout.charge],
+            battery_discharge_w=value[layout.discharge],
+            battery_level_wh=value[layout.level],
+        )
+        carbon_g = max(certified_g(program, solution.row_dual), 0.0)
+        return _Found(carbon_g, solution.value - carbon_g, reached, solution.name, solution.status, schedule)
+
+    def _running_cores(self, steps: Steps, power_w: Floats) -> Floats:
+        while_running_w = np.divide(power_w, steps.job_ratio, out=np.zeros(len(steps)), where=steps.job_ratio > 0.0)
+        return np.asarray(np.interp(while_running_w, self.curve.power_w, self.curve.running_cores))
 
     def _check_time(self, work_core_h: float, begin_s: float, deadline_s: float) -> None:
         needed_h = work_core_h / self.curve.most_speed_cores if self.curve.most_speed_cores > 0.0 else INFINITY
@@ -137,41 +215,18 @@ class BatchOptimum:
                 window_h,
             )
 
-    def _answer(
-        self, steps: Steps, start_s: float, deadline_s: float, work_core_h: float, carbon_g: float, power_w: np.ndarray
-    ) -> Bound:
-        none = np.zeros(len(steps))
-        while_running_w = np.divide(power_w, steps.job_ratio, out=np.zeros(len(steps)), where=steps.job_ratio > 0.0)
-        schedule = Schedule(
-            start_s=steps.start_s,
-            duration_h=steps.duration_h,
-            power_w=power_w,
-            cores=np.interp(while_running_w, self.curve.power_w, self.curve.working_cores),
-            import_w=np.maximum(power_w - steps.solar_w, 0.0),
-            battery_charge_w=none,
-            battery_discharge_w=none,
-            battery_level_wh=none,
-        )
-        return Bound(
-            carbon_g=carbon_g,
-            work_core_h=work_core_h,
-            cores=self.cores,
-            start_s=start_s,
-            deadline_s=deadline_s,
-            resolution_s=float(steps.duration_h.max()) * 3600.0,
-            relaxations=self._relaxations(),
-            solver="merit order",
-            status="optimal",
-            gap_g=0.0,
-            schedule=schedule,
-        )
-
-    def _relaxations(self) -> tuple[str, ...]:
+    def _relaxations(self, steps: Steps) -> tuple[str, ...]:
         told = [f"cores continuous up to {self.cores:g}", "power and speed along the concave hull of power curve and scaling"]
         if self.curve.excess_ratio > 0.0:
             told.append(f"the scaling law by its tangents, at most {self.curve.excess_ratio:.2%} above it")
         if self.job.checkpoint_interval_s > 0.0 or self.job.restart_duration_s > 0.0:
             told.append("no restarts and no lost work")
+        if self.battery is not None:
+            told.append("sun, battery and grid in any order, foreseen")
+            if self.battery.self_discharge_per_hour > 0.0 and steps.duration_h.max() * 3600.0 > self.tick_s * (1.0 + 1e-9):
+                told.append("self-discharge within a step only where it cannot be avoided")
+        if steps.others_solar_w.any():
+            told.append("all sun of the others may reach the battery")
         if self.step_s is not None and self.step_s > self.tick_s:
             told.append(f"steps of {human_duration(self.step_s)}: least intensity, mean sun")
         return tuple(told)

@@ -56,7 +56,7 @@ class Schedule:
     power_w: Floats
     """Of the job. [W]"""
     cores: Floats
-    """Cores' worth of work at full speed, while the job may run. [cores]"""
+    """Cores that run, while the job may. [cores]"""
     import_w: Floats
     """From the grid, for the job and the battery. [W]"""
     battery_charge_w: Floats

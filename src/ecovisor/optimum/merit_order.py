@@ -32,7 +32,7 @@ def fill_cheapest(curve: SpeedCurve, steps: Steps, work_core_h: float, grid_limi
     Args:
         curve: speed against power, concave.
         steps: intensities known.
-        work_core_h: to be done. [core-h]
+        work_core_h: to be done, beyond what takes no power. [core-h]
         grid_limit_w: largest import. [W]
     """
     corners_w = np.array(curve.power_w)
@@ -45,14 +45,11 @@ def fill_cheapest(curve: SpeedCurve, steps: Steps, work_core_h: float, grid_limi
     paid_w = (high_w - low_w) - free_w
 
     work_per_w = slope * steps.duration_h[:, None]
-    unpowered = float((steps.job_ratio * steps.duration_h).sum() * curve.speed_cores[0])
-    free_work = free_w * work_per_w
-    left = work_core_h - unpowered - float(free_work.sum())
+    free_work = float((free_w * work_per_w).sum())
+    left = work_core_h - free_work
     power_w = free_w.sum(axis=1)
     if left <= 0.0:
-        wanted = max(work_core_h - unpowered, 0.0)
-        part = wanted / (wanted - left) if wanted > 0.0 else 0.0
-        return Filled(0.0, power_w * part, work_core_h)
+        return Filled(0.0, power_w * (work_core_h / free_work if free_work > 0.0 else 0.0), work_core_h)
 
     g_per_core_h = (steps.intensity_g_per_kwh[:, None] / 1000.0 / slope).ravel()
     paid_work = (paid_w * work_per_w).ravel()

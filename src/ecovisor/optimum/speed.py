@@ -1,9 +1,9 @@
 """How fast a batch job can be at most with a power: one concave curve for its containers, its server and its scaling.
 
 The curve is never below what a running job achieves, and concave, so that a linear program can have it: that is the relaxation. Three
-things make it. *Cores are continuous*: a part of them may be off, so idle power is shared out. *The hull of the power curve*: any mix of
-loads. *The hull of the scaling*: any mix of core counts within a step; a law is replaced by its tangents, which lie above it. `steps`
-takes over with when the job may run.
+things make it. *Cores are continuous*: a part of them may be off, so that idle power is in proportion to what runs. *The hull of the power
+curve*: any mix of loads. *The hull of the scaling*: any mix of core counts within a step; a law is replaced by its tangents, which lie
+above it. `steps` takes over with when the job may run.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class SpeedCurve:
     """Rising, from 0. [W]"""
     speed_cores: tuple[float, ...]
     """Progress per hour; at no power more than 0 only where the server draws nothing at some load. [core-h/h]"""
-    working_cores: tuple[float, ...]
-    """Cores' worth of work at full speed that the power is worth. [cores]"""
+    running_cores: tuple[float, ...]
+    """How many cores run, those that wait among them. [cores]"""
     excess_ratio: float
     """How far the curve lies above the scaling law at most; 0 where its corners lie on it. [1]"""
 
@@ -49,16 +49,24 @@ class SpeedCurve:
 
 def speed_curve(job: BatchJob, cores: float, server: ServerParameters) -> SpeedCurve:
     """The curve of a job that runs on at most ``cores`` of such a server."""
-    power = power_hull(cores, server)
     scaling, excess = scaling_hull(job, cores)
-    working = sorted({w for _, w in power} | {w for w, _ in scaling if w >= power[0][1]})
-    working_points = [(w, p) for p, w in power]
-    joined = upper_hull((_at(w, working_points), _at(w, scaling)) for w in working)
+    cores_at: dict[Point, float] = {}
+    if job.idle_when_starved:
+        cores_at |= idling_points(scaling, cores, server)
+    if not job.idle_when_starved or any(speed > count for count, speed in scaling):
+        power = power_hull(cores, server)
+        inverse = [(w, p) for p, w in power]
+        for working in {w for _, w in power} | {w for w, _ in scaling if w >= power[0][1]}:
+            power_w = _at(working, inverse)
+            at_best_load_w = power[min(1, len(power) - 1)][0]
+            running = cores * power_w / at_best_load_w if power_w < at_best_load_w else cores
+            cores_at[power_w, _at(working, scaling)] = running
+    joined = upper_hull(cores_at)
     ratio = checkpointing_ratio(job.checkpoint_interval_s, job.checkpoint_duration_s)
     return SpeedCurve(
         power_w=tuple(p for p, _ in joined),
         speed_cores=tuple(s * ratio for _, s in joined),
-        working_cores=tuple(_at(p, power) for p, _ in joined),
+        running_cores=tuple(cores_at[point] for point in joined),
         excess_ratio=excess,
     )
 
@@ -71,6 +79,34 @@ def power_hull(cores: float, server: ServerParameters) -> list[Point]:
     last = len(server.power_curve_w) - 1
     part = cores / server.cores
     return upper_hull([(0.0, 0.0), *((part * power_w, cores * k / last) for k, power_w in enumerate(server.power_curve_w))])
+
+
+def idling_points(scaling: list[Point], cores: float, server: ServerParameters) -> dict[Point, float]:
+    """The curve of a job whose waiting cores idle: points of power and speed, with the cores that run. [(W, cores)], [cores]
+
+    ``c`` cores at the speed ``s ≤ f(c)`` draw ``c·P(s/c)/S``, if they all have the load ``s/c`` and more otherwise, by P's convex hull
+    from idle to full. The least of it over ``c`` is convex in ``s``: at the most efficient load ``u*``, but for at least the cores that
+    ``s`` needs, and at most all. It is linear between the speeds that are tried here: corners of the scaling, where it meets a load that
+    is a corner of P's hull, and all cores at such a load.
+    """
+    loads = upper_hull((power_w, k / (len(server.power_curve_w) - 1)) for k, power_w in enumerate(server.power_curve_w))
+    best = max((load / power_w if power_w > 0.0 else math.inf, load) for power_w, load in loads if load > 0.0)[1]
+    inverse = [(speed, count) for count, speed in scaling]
+    speeds = {speed for _, speed in scaling}
+    for _, load in loads:
+        speeds.add(min(load * cores, scaling[-1][1]))
+        for (c1, s1), (c2, s2) in pairwise([*scaling, (cores, scaling[-1][1])]):
+            above1, above2 = s1 - load * c1, s2 - load * c2
+            if above1 > 0.0 > above2 or above1 < 0.0 < above2:
+                speeds.add(s1 + (s2 - s1) * (above1 / (above1 - above2)))
+    found = {}
+    power_at = [(load, power_w) for power_w, load in loads]
+    for speed in speeds:
+        count = min(max(speed / best, _at(speed, inverse), speed), cores)
+        if speed <= count:
+            power_w = count / server.cores * _at(speed / count, power_at) if count > 0.0 else 0.0
+            found[power_w, speed] = count
+    return found
 
 
 def scaling_hull(job: BatchJob, cores: float) -> tuple[list[Point], float]:

@@ -68,10 +68,11 @@ def make_steps(
         SeriesError: a series does not cover the steps, or has a negative value in them.
     """
     end_s = start_s + math.ceil(round((deadline_s - start_s) / tick_s, 6)) * tick_s
+    end_s = max(deadline_s, min(end_s, carbon.end_s))
     _demand_cover(carbon, start_s, end_s)
     if solar is not None:
         _demand_cover(solar, start_s, end_s)
-    edges = _edges(start_s, end_s, tick_s, step_s, carbon, solar)
+    edges = _edges(start_s, end_s, job_start_s, tick_s, step_s, carbon, solar)
     begin, end = edges[:-1], edges[1:]
     length = end - begin
     none = np.zeros(len(begin))
@@ -102,7 +103,15 @@ def _demand_no_negative(series: Series, values: Floats) -> None:
         raise SeriesError(f"signals.{series.name}", f"has a negative value, {np.nanmin(values):g}", "give values of at least 0")
 
 
-def _edges(start_s: float, end_s: float, tick_s: float, step_s: float | None, carbon: Series, solar: Series | None) -> Floats:
+def _edges(
+    start_s: float,
+    end_s: float,
+    job_start_s: float,
+    tick_s: float,
+    step_s: float | None,
+    carbon: Series,
+    solar: Series | None,
+) -> Floats:
     if step_s is not None:
         count = math.ceil(round((end_s - start_s) / step_s, 6))
         edges = start_s + step_s * np.arange(count + 1, dtype=np.float64)
@@ -111,17 +120,21 @@ def _edges(start_s: float, end_s: float, tick_s: float, step_s: float | None, ca
     inside = [_changes(carbon, start_s, end_s, 0.0)]
     if solar is not None:
         inside.append(_changes(solar, start_s, end_s, tick_s))
-        inside.append(np.array([start_s + tick_s]) if start_s + tick_s < end_s else np.empty(0))
+        inside.append(np.array([start_s + tick_s]))
+    if job_start_s > start_s:
+        inside.append(np.array([start_s + math.floor((job_start_s - start_s) / tick_s) * tick_s]))
     between = inside[0] if len(inside) == 1 else np.unique(np.concatenate(inside))
-    return np.concatenate(([start_s], between, [end_s]))
+    return np.concatenate(([start_s], between[(between > start_s) & (between < end_s)], [end_s]))
 
 
 def _changes(series: Series, start_s: float, end_s: float, shift_s: float) -> Floats:
-    """Ends of the series' steps, shifted, strictly within ``(start_s, end_s)``."""
+    """When the series, shifted, takes another value within ``(start_s, end_s)``."""
     origin_s = series.start_s + shift_s
     first = math.floor((start_s - origin_s) / series.step_s) + 1
     last = math.ceil((end_s - origin_s) / series.step_s) - 1
-    return origin_s + series.step_s * np.arange(first, last + 1, dtype=np.float64)
+    numbers = np.arange(max(first, 1), min(last, len(series.values) - 1) + 1)
+    values = np.frombuffer(series.values, dtype=np.float64)
+    return np.asarray(origin_s + series.step_s * numbers[values[numbers] != values[numbers - 1]])
 
 
 def _least(series: Series, begin: Floats, end: Floats) -> Floats:
