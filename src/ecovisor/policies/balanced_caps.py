@@ -23,15 +23,19 @@ def balanced_w(
 ) -> list[float]:
     """Power above idle for each container, in all at most ``total_w``. [W]
 
-    Those that waited keep what they used, and at least ``keep_ratio`` of an equal part, so that they can be seen to work again. Those that
-    others wait for share the rest in proportion to ``weights``; what is more than they can use goes back to those that waited.
+    By ``weights`` each has a part that would let all of them arrive at once. Those that waited claim what they would use if all went
+    faster alike, at least ``keep_ratio`` of their part, so that they can be seen to work again, and at most all of it. Those that others
+    wait for share the rest; what is more than they can use goes back to those that waited.
     """
-    count = len(used_w)
-    if not any(busy):
+    count, whole, used_total_w = len(used_w), math.fsum(weights), math.fsum(used_w)
+    if not any(busy) or used_total_w <= 0.0:
         return fill_w(total_w, weights, most_w)
-    claim_w = [
-        0.0 if busy[k] else min(max(used_w[k], keep_ratio * total_w / count), most_w[k], total_w / count) for k in range(count)
-    ]
+    pace = total_w / used_total_w
+    claim_w = [0.0] * count
+    for k in range(count):
+        if not busy[k]:
+            part_w = total_w * weights[k] / whole
+            claim_w[k] = min(max(pace * used_w[k], keep_ratio * part_w), part_w, most_w[k])
     rest_w = total_w - math.fsum(claim_w)
     given_w = fill_w(rest_w, [weights[k] if busy[k] else 0.0 for k in range(count)], most_w)
     over_w = rest_w - math.fsum(given_w)
@@ -48,8 +52,9 @@ class BalancedCaps:
         least_ratio: a container runs only at this many times its idle power or more; where the sun is too little for all, those run
             that others wait for. [1]
         busy_ratio: a container that drew this part of what its cap left above idle power is waited for. [0..1]
-        keep_ratio: part of an equal share that a container keeps while it waits. [0..1]
+        keep_ratio: part of its usual share that a container keeps while it waits. [0..1]
         memory_s: over about this time is learnt how much each container needs. [s]
+        in_turn: False: where the sun is too little for all, all of them are suspended.
     """
 
     def __init__(
@@ -59,12 +64,15 @@ class BalancedCaps:
         busy_ratio: float = 0.95,
         keep_ratio: float = 0.5,
         memory_s: float = 3600.0,
+        *,
+        in_turn: bool = True,
     ) -> None:
         self.full_w = full_w
         self.least_ratio = least_ratio
         self.busy_ratio = busy_ratio
         self.keep_ratio = keep_ratio
         self.memory_s = memory_s
+        self.in_turn = in_turn
         self._idle = IdlePower()
         self._queue: list[str] = []
         self._waited: set[str] = set()
@@ -111,7 +119,9 @@ class BalancedCaps:
             name: (need := self._need_w.get(name, start_w)) + gain * (power_w - need) for name, power_w in used_w.items()
         }
 
-    def _choose(self, containers: Sequence[ContainerInfo], waiting: set[str], idle_w: dict[str, float], solar_w: float) -> list[str]:
+    def _choose(
+        self, containers: Sequence[ContainerInfo], waiting: set[str], idle_w: dict[str, float], solar_w: float
+    ) -> list[str]:
         """Containers to run: all where the sun is enough for all of them, else those that have not been seen waiting.
 
         Of these, those that ran last go on. One that has been seen waiting runs again when the others cannot use all the sun, and when
@@ -124,6 +134,8 @@ class BalancedCaps:
             self._waited = waiting
             self._queue.sort(key=waiting.__contains__)
             return names
+        if not self.in_turn:
+            return []
         ran = {one.id for one in containers if one.running}
         self._waited = {name for name in self._waited if name in idle_w and name not in ran} | waiting
         if len(self._waited) == len(names):

@@ -29,6 +29,9 @@ class ParallelJob(ABC, Generic[Played]):
         start_s: nothing is asked for before this instant. [s since the epoch]
     """
 
+    work_unit = "node-s"
+    """Seconds of one container at full speed."""
+
     def __init__(self, server: ServerParameters, start_s: float) -> None:
         self.start_s = start_s
         self.completed_s = math.nan
