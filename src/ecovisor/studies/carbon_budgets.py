@@ -114,8 +114,8 @@ class Outcome:
     intensity_g_per_kwh: Floats
     power_w: Floats
     carbon_mg_per_s: Floats
-    dropped: float
-    """Requests turned away. [1]"""
+    dropped_ratio: float
+    """Part of the requests that was turned away. [1]"""
     carbon_g: float
     budget_g: float
     slo_p95_ms: float
@@ -229,7 +229,7 @@ def _outcome(app: Application, flows: Mapping[str, Floats], service: _Watched, s
         intensity_g_per_kwh=flows["carbon_intensity_g_per_kwh"],
         power_w=flows["demand_w"] - flows["unserved_w"],
         carbon_mg_per_s=flows["carbon_g"] * 1000.0 / setting.tick_s,
-        dropped=service.dropped,
+        dropped_ratio=service.dropped / service.arrived,
         carbon_g=float(flows["carbon_g"].sum()),
         budget_g=setting.budget_g,
         slo_p95_ms=app.slo_p95_ms,

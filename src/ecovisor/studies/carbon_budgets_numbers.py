@@ -86,7 +86,7 @@ def _loads(factor: float) -> tuple[Application, ...]:
 
 def _factors(setting: Setting) -> list[_Factor]:
     def moves(what: str) -> Callable[[float, float], str]:
-        return lambda before, after: f"{what}: {'much depends on it' if abs(after - before) > 5.0 else 'little depends on it'}"
+        return lambda before, after: f"{what} accounts for {abs(after - before):.1f} points"
 
     return [
         _Factor(
@@ -108,7 +108,9 @@ def _factors(setting: Setting) -> list[_Factor]:
             setting,
             _loads(1.5),
             "carbon",
-            lambda _before, _after: "the difference is one of load: the busier the service, the less there is to save",
+            lambda _before, _after: (
+                "the busier the service, the less there is to save; the static policy turns requests away, and may then emit less"
+            ),
         ),
         _Factor(
             "server of linear power between idle and full load",

@@ -170,18 +170,30 @@ def _late(app: Application, base: Pairs, moved: Sequence[Pairs], year: Sequence[
     found = []
     for policy, paper in (("static", None), ("dynamic", 0.0)):
         values, over_year = ([getattr(one[app.name], policy).late_h for one in runs] for runs in (moved, year))
+        ours, spread = mean_and_spread(values)
         year_mean, year_spread = mean_and_spread(over_year)
-        found.append(
+        name = f"{app.title}: time over {app.slo_p95_ms:g} ms under the {policy} policy, of 48 h"
+        found += [
             Number(
-                name=f"{app.title}: time over {app.slo_p95_ms:g} ms under the {policy} policy, of 48 h",
+                name=name,
                 unit="h",
                 paper=paper,
                 ours=getattr(base[app.name], policy).late_h,
-                spread=mean_and_spread(values)[1],
                 year=year_mean,
                 year_spread=year_spread,
-            )
+            ),
+            Number(name=f"{name}, requests shifted at random", unit="h", paper=None, ours=ours, spread=spread),
+        ]
+    static = base[app.name].static
+    found.append(
+        Number(
+            name=f"{app.title}: requests turned away under the static policy",
+            unit="%",
+            paper=None,
+            ours=100.0 * static.dropped_ratio,
+            year=mean_and_spread([100.0 * one[app.name].static.dropped_ratio for one in year])[0],
         )
+    )
     return found
 
 

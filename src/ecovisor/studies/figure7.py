@@ -66,16 +66,12 @@ def _numbers(base: Pairs) -> list[Number]:
                     unit="mg/s",
                     paper=None,
                     ours=float(one.carbon_mg_per_s.mean()),
-                    spread=float(one.carbon_mg_per_s.std()),
-                    explanation="the spread is over time",
                 ),
                 Number(
                     name=f"{app.title}: mean containers under the {policy} policy",
                     unit="containers",
                     paper=None,
                     ours=float(one.workers.mean()),
-                    spread=float(one.workers.std()),
-                    explanation="the spread is over time",
                 ),
             ]
     return found

@@ -84,19 +84,22 @@ class WebService:
     def demands_w(self, now_s: float, tick_s: float, containers: Sequence[ContainerInfo]) -> Sequence[float]:
         """See `ports.ContainerWorkload`: each worker's power at the load that all have in common."""
         self._rate_per_s = self._arrivals_per_s(now_s)
-        self._cores = [one.cores if one.running else 0.0 for one in containers]
-        self._speeds = [self._speed_ratio(cores, one.cap_w) for cores, one in zip(self._cores, containers, strict=True)]
+        speeds: dict[tuple[float, float], float] = {}
+        limits = [(one.cores if one.running else 0.0, one.cap_w) for one in containers]
+        for pair in limits:
+            if pair not in speeds:
+                speeds[pair] = self._speed_ratio(*pair)
+        self._cores = [cores for cores, _ in limits]
+        self._speeds = [speeds[pair] for pair in limits]
         capacity_per_s = self.model.capacity_per_s(self._workers())
         offered_per_s = self._rate_per_s + self.backlog / tick_s
         busy_ratio = min(1.0, offered_per_s / capacity_per_s) if capacity_per_s > 0.0 else 0.0
-        curve_w, server_cores = self._server.power_curve_w, self._server.cores
-        points, powers = len(curve_w), {}
-        for pair in zip(self._cores, self._speeds, strict=True):
-            if pair not in powers:
-                powers[pair] = pair[0] / server_cores * power_at_w(curve_w, points, busy_ratio * pair[1])
-        self._asked_w = [
-            min(powers[pair], one.cap_w) for pair, one in zip(zip(self._cores, self._speeds, strict=True), containers, strict=True)
-        ]
+        curve_w = self._server.power_curve_w
+        powers_w = {
+            (cores, cap_w): min(cap_w, cores / self._server.cores * power_at_w(curve_w, len(curve_w), busy_ratio * speed))
+            for (cores, cap_w), speed in speeds.items()
+        }
+        self._asked_w = [powers_w[pair] for pair in limits]
         return self._asked_w
 
     def run_containers(self, served_w: Sequence[float], tick_s: float) -> None:
