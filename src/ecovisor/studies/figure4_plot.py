@@ -20,7 +20,7 @@ _COLOURS = {
     "suspend-resume": "#E69F00",
     "wait-and-scale-2": "#56B4E9",
     "wait-and-scale-3": "#0072B2",
-    "wait-and-scale-4": "#30353A",
+    "wait-and-scale-4": "#12405F",
 }
 _SHORT = {
     "carbon-agnostic": "agnostic",
@@ -193,7 +193,7 @@ def _lengths(table: Table) -> Figure:
                 ax.scatter([fitted_h], [at], s=70, facecolor="none", edgecolor=_INK, linewidth=1.4, zorder=4)
             elif (title, policy) in _STATED:
                 ax.scatter(
-                    [fitted_h], [_STATED[title, policy]], s=46, marker="X", color=_COLOURS[policy], edgecolor="white", zorder=4
+                    [fitted_h], [_STATED[title, policy]], s=64, marker="X", color=_COLOURS[policy], edgecolor="white", zorder=4
                 )
         ax.axvline(fitted_h, color=_INK, linewidth=0.7, linestyle=(0, (4, 3)))
         ax.annotate(

@@ -1,0 +1,78 @@
+"""Figures 4 and 5 as a whole: on modelled series with few starts, and on the published data, where they are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ecovisor.studies import figure4, figure5
+from ecovisor.studies.findings import Findings
+from ecovisor.studies.study import Context
+from ecovisor.studies.traces import Traces
+
+DATA = Path(os.environ.get("ECOVISOR_DATA", Path(__file__).parents[3] / "shared/data"))
+CARBON = DATA / "carbon/em_caiso_2020_2022_hourly_mix.csv.gz"
+measured = pytest.mark.skipif(not CARBON.is_file(), reason=f"the published series are not in {DATA}; set ECOVISOR_DATA")
+
+
+def looks_complete(study: figure4.Figure4 | figure5.Figure5, findings: Findings) -> None:
+    """Every rerun explains something that is there, every table has columns of one length, and pictures come of the tables."""
+    names = {one.name for one in findings.numbers} | {claim.text for claim in findings.claims}
+    assert {rerun.name for rerun in findings.reruns} <= names
+    for table in findings.tables.values():
+        assert len({len(column) for column in table.columns.values()}) == 1
+    assert all(np.isfinite(one.ours) for one in findings.numbers)
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    drawn = study.draw(findings)
+    assert study.name.replace("fig", "figure") in drawn
+    for figure, caption in drawn.values():
+        assert caption.endswith(".")
+        pyplot.close(figure)
+
+
+@pytest.mark.slow
+def test_figure_4_on_modelled_series_with_few_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figure4, "_YEAR_EVERY_S", 29 * 900.0 * 10)
+    told: list[float] = []
+    findings = figure4.Figure4().run(Context(traces=Traces(None), seeds=3, progress=lambda _what, ratio: told.append(ratio)))
+    looks_complete(figure4.Figure4(), findings)
+    assert told == sorted(told)
+    assert findings.origins["carbon"].startswith("modelled")
+    assert {one.kind for one in findings.parameters} == {"paper", "data", "assumed", "fitted"}
+    fitted = {one.name: one for one in findings.numbers}["BLAST, suspend-resume: run time against carbon-agnostic"]
+    assert fitted.year == pytest.approx(fitted.paper, rel=0.01)
+
+
+@pytest.mark.slow
+def test_figure_5_on_modelled_series() -> None:
+    findings = figure5.Figure5().run(Context(traces=Traces(None)))
+    looks_complete(figure5.Figure5(), findings)
+    assert all(claim.held for claim in findings.claims)
+
+
+@pytest.mark.slow
+@measured
+def test_figure_4_on_the_published_data() -> None:
+    """What it found: two claims fail on these data; each has a rerun that says why."""
+    findings = figure4.Figure4().run(Context(traces=Traces(DATA)))
+    looks_complete(figure4.Figure4(), findings)
+    failed = {claim.text for claim in findings.claims if not claim.held}
+    assert failed == {
+        "BLAST: Wait&Scale 3× emits less than suspend-resume",
+        "ML training: at its best scale factor Wait&Scale trades carbon for run time better than suspend-resume, by carbon × run time",
+    }
+    assert failed <= {rerun.name for rerun in findings.reruns}
+
+
+@pytest.mark.slow
+@measured
+def test_figure_5_on_the_published_data() -> None:
+    findings = figure5.Figure5().run(Context(traces=Traces(DATA)))
+    looks_complete(figure5.Figure5(), findings)
+    assert all(claim.held for claim in findings.claims)
