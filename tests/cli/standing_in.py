@@ -30,6 +30,7 @@ class Engine:
     failure: Callable[[], None] = lambda: None
     summary: RunSummary = field(default_factory=made_up.summary)
     asked: list[Scenario] = field(default_factory=list)
+    optimum: bool = False
 
     def simulate(
         self,
@@ -38,9 +39,11 @@ class Engine:
         *,
         sink: TableSink | None = None,
         progress: Callable[[int, int], None] | None = None,
+        optimum: bool = False,
     ) -> Result:
         """Write half of a run, fail if asked to, write the rest."""
         self.asked.append(scenario)
+        self.optimum = optimum
         if progress is not None:
             progress(288, 576)
         if sink is not None and scenario.run.record == "all":

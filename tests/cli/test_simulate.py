@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,7 @@ from tests.cli.standing_in import Engine, failed
 from ecovisor import runs
 from ecovisor.cli import run
 from ecovisor.model.errors import PolicyError
-from ecovisor.model.summary import RunSummary
+from ecovisor.model.summary import Optimum, RunSummary
 
 CSV = ("--set", "run.format=csv")
 
@@ -69,6 +70,47 @@ def test_the_default_folder_takes_the_next_number(engine: Engine, capsys: pytest
 def test_no_baseline_is_a_setting(engine: Engine) -> None:
     assert run(["simulate", "two-apps", "--no-plots", "--no-baseline", *CSV]) == 0
     assert engine.asked[0].run.baseline is False
+
+
+def test_the_optimum_is_asked_for_and_told_with_its_terms(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    best = Optimum(
+        carbon_g=1.25,
+        ratio=1.6,
+        work_core_h=160.0,
+        cores=8.0,
+        until_s=made_up.START_S + 86400.0,
+        resolution_s=3600.0,
+        gap_g=0.0,
+        solver="HiGHS 1",
+        status="optimal",
+        relaxations=["cores are continuous"],
+    )
+    engine.summary = made_up.summary(
+        made_up.app_summary("job", optimum=best, carbon_g=2.0),
+        made_up.app_summary(
+            "free",
+            carbon_g=2.0,
+            optimum=replace(best, carbon_g=0.0, ratio=None, relaxations=["cores are continuous", "no restarts"]),
+        ),
+        made_up.app_summary("part", optimum=replace(best, work_core_h=80.0), completed_s=None, carbon_g=2.0),
+        made_up.app_summary("web", carbon_g=2.0, optimum=Optimum(reason="a constant workload is no batch job")),
+    )
+    assert run(["simulate", "two-apps", "--optimum", "--no-plots", *CSV]) == 0
+    assert engine.optimum
+    shown = " ".join(capsys.readouterr().out.split())
+    for expected in (
+        "Optimum: the least carbon on import", "1.25 1.60 8 cores Tue 02 Jun 00:00 ≤ 1 h", "0.00 – 8 cores", "no bound",
+        "note: apps.web: no bound: a constant workload is no batch job",
+        "note: apps.part: the optimum is for the 80 core-h that were done",
+        "note: the optimum is a relaxation, which can only lower it: cores are continuous; no restarts (free)",
+    ):  # fmt: skip
+        assert expected in shown
+
+
+def test_no_optimum_is_shown_that_was_not_asked_for(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["simulate", "two-apps", "--no-plots", *CSV]) == 0
+    assert not engine.optimum
+    assert "ptimum" not in capsys.readouterr().out
 
 
 def test_an_explicit_folder_is_never_overwritten_by_itself(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ from ecovisor.adapters import scenario_checks
 from ecovisor.adapters.scenario_checks import Interval, interval_of
 from ecovisor.adapters.signals import LoadedSignal, load_signal
 from ecovisor.adapters.signals.given import given_signal
+from ecovisor.assembly.bounds import demand_solver, with_optimum
 from ecovisor.assembly.notes import demand_notes, run_info, site_notes, unmet_notes
 from ecovisor.assembly.site import RATE_UNIT, build_site
 from ecovisor.engine.loop import Loop
@@ -75,6 +76,7 @@ def simulate(
     progress: Callable[[int, int], None] | None = None,
     compiled: bool | None = None,
     policies_in_python: bool = False,
+    optimum: bool = False,
 ) -> Result:
     """Run a scenario to its end.
 
@@ -88,11 +90,14 @@ def simulate(
         progress: called now and then with the ticks done and the ticks in all.
         compiled: force machine code or plain Python; None chooses by size.
         policies_in_python: run built-in policies through their `tick()`, for comparison.
+        optimum: also find the least carbon that each app's work could have had.
 
     Raises:
         InputError: something in the scenario or its data cannot be used.
         PolicyError: a policy raised.
     """
+    if optimum:
+        demand_solver()
     if series:
         scenario_checks.check(scenario, folder, given=series)
     interval = interval_of(scenario.run)
@@ -122,6 +127,8 @@ def simulate(
             Loop(plain, progress=report_baseline).run(interval.ticks)
             agnostic = app_summaries(plain)
         apps = with_baseline(apps, agnostic)
+    if optimum:
+        apps = with_optimum(apps, scenario, site, interval)
     summary = RunSummary(
         title=scenario.title or scenario.site.name,
         start_s=interval.start_s,

@@ -48,12 +48,15 @@ def print_summary(summary: RunSummary, *, timezone: str, attribution: str, more_
     console.print(_energy_table(apps, attribution))
     if left_out:
         console.print(f"and {left_out} more apps, all of them in run.json")
+    optima = [app for app in apps if app.optimum is not None]
+    if optima:
+        console.print(_optimum_table(optima, zone))
     console.print(_site_table(summary.site))
     residuals = f"balance {summary.site.balance_residual_wh:.2g} Wh · virtual against physical {summary.site.residual_wh:.2g} Wh"
     console.print(f"residual: {residuals}")
     for name, origin in summary.signals.items():
         console.print(f"{name}: {origin}", style="dim", markup=False)
-    for note in (*summary.notes, *more_notes):
+    for note in (*summary.notes, *_optimum_notes(apps), *more_notes):
         console.print(f"note: {note}", style="yellow", markup=False)
 
 
@@ -124,6 +127,55 @@ def _compared(app: AppSummary, attribution: str) -> str:
     if attribution == "use":
         return _against(app.carbon_on_use_g, app.baseline_carbon_on_use_g)
     return _against(app.carbon_g, app.baseline_carbon_g)
+
+
+def _optimum_table(apps: Sequence[AppSummary], zone: ZoneInfo) -> Table:
+    """What no policy could have gone below, and on which terms."""
+    table = _table("Optimum: the least carbon on import for the same work, clairvoyant")
+    carbon = _scale((value for app in apps for value in (app.carbon_g, (app.optimum and app.optimum.carbon_g) or 0.0)), _CARBON)
+    table.add_column("app")
+    for name in ("ours", "optimum"):
+        table.add_column(f"{name}\n[dim]{carbon.unit}[/]", justify="right")
+    table.add_column("ours over\noptimum", justify="right")
+    table.add_column("on at most", justify="right")
+    table.add_column("until", justify="right")
+    table.add_column("steps", justify="right")
+    for app in apps:
+        best = app.optimum
+        if best is None or best.carbon_g is None:
+            table.add_row(app.app, _number(app.carbon_g, carbon), "no bound")
+            continue
+        until = _NOTHING if best.until_s is None else f"{datetime.fromtimestamp(best.until_s, zone):%a %d %b %H:%M}"
+        steps = _NOTHING if best.resolution_s is None else f"≤ {human_duration(best.resolution_s)}"
+        table.add_row(
+            app.app,
+            _number(app.carbon_g, carbon),
+            f"{best.carbon_g / carbon.factor:.{carbon.decimals}f}",
+            _NOTHING if best.ratio is None else f"{best.ratio:.2f}",
+            f"{best.cores:g} cores",
+            until,
+            steps,
+        )
+    return table
+
+
+def _optimum_notes(apps: Sequence[AppSummary]) -> list[str]:
+    """Why there is no bound, and what was relaxed where there is one: once for all apps that it holds for."""
+    notes = [f"apps.{app.app}: no bound: {app.optimum.reason}" for app in apps if app.optimum and app.optimum.carbon_g is None]
+    bound = [app for app in apps if app.optimum and app.optimum.carbon_g is not None]
+    relaxed: dict[str, list[str]] = {}
+    for app in bound:
+        for text in app.optimum.relaxations if app.optimum else ():
+            relaxed.setdefault(text, []).append(app.app)
+    told = [text if len(names) == len(bound) else f"{text} ({', '.join(names)})" for text, names in relaxed.items()]
+    if told:
+        notes.append(f"the optimum is a relaxation, which can only lower it: {'; '.join(told)}")
+    notes += [
+        f"apps.{app.app}: the optimum is for the {app.optimum.work_core_h:.4g} core-h that were done"
+        for app in apps
+        if app.optimum and app.optimum.work_core_h is not None and app.completed_s is None
+    ]
+    return notes
 
 
 def _site_table(site: SiteSummary) -> Table:

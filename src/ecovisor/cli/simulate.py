@@ -39,6 +39,13 @@ def simulate(
     no_baseline: Annotated[
         bool, typer.Option("--no-baseline", help="Do not run every app carbon-agnostic as well; about twice as fast.")
     ] = False,
+    optimum: Annotated[
+        bool,
+        typer.Option(
+            "--optimum",
+            help="Also find the least carbon that a clairvoyant could have emitted for the same work (see docs/optimum.md).",
+        ),
+    ] = False,
     show_list: Annotated[bool, typer.Option("--list", help="List the bundled scenarios, name first, and exit.")] = False,
 ) -> None:
     """Simulate a scenario: who used which energy, with how much carbon, and when was the work done.
@@ -66,10 +73,12 @@ def simulate(
     overrides = [*(settings or []), *(["run.baseline=false"] if no_baseline else [])]
     loaded, folder = load_scenario(scenario, overrides)
     target = out if out is not None else _default_out(Path(scenario).stem, overwrite)
-    _run(loaded, scenario, folder, target, overwrite=overwrite, json=json, plots=not no_plots)
+    _run(loaded, scenario, folder, target, overwrite=overwrite, json=json, plots=not no_plots, optimum=optimum)
 
 
-def _run(scenario: Scenario, source: str, folder: Path, target: Path, *, overwrite: bool, json: bool, plots: bool) -> None:
+def _run(
+    scenario: Scenario, source: str, folder: Path, target: Path, *, overwrite: bool, json: bool, plots: bool, optimum: bool
+) -> None:
     import msgspec
 
     from ecovisor import assembly
@@ -78,7 +87,7 @@ def _run(scenario: Scenario, source: str, folder: Path, target: Path, *, overwri
 
     with RunFolder(target, table_format=scenario.run.format, overwrite=overwrite) as sink:
         with _progress(source) as progress:
-            result = assembly.simulate(scenario, folder, sink=sink, progress=progress)
+            result = assembly.simulate(scenario, folder, sink=sink, progress=progress, optimum=optimum)
         sink.finish(run_info(scenario, source, result.summary, result.run_info))
     notes = _draw(target) if plots else []
     if json:

@@ -6,6 +6,32 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Optimum:
+    """The least carbon that a clairvoyant could have emitted for the same work; see docs/optimum.md."""
+
+    carbon_g: float | None = None
+    """A lower bound on import, of all copies; None: there is none, for the `reason`. [g]"""
+    ratio: float | None = None
+    """Carbon of the run over it; None where it is 0. [1]"""
+    reason: str = ""
+    """Why there is no bound."""
+    work_core_h: float | None = None
+    """The work that it is for: what the run did. [core-h]"""
+    cores: float | None = None
+    """It is for at most so many at once. [cores]"""
+    until_s: float | None = None
+    """The deadline, if the run met it, or the end of the run. [s since the epoch]"""
+    resolution_s: float | None = None
+    """Longest step in which it sees time. [s]"""
+    gap_g: float | None = None
+    """How far the best schedule found is above it. [g]"""
+    solver: str = ""
+    status: str = ""
+    relaxations: list[str] = field(default_factory=list)
+    """What was let go of; each can only lower it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AppSummary:
     """One app over a whole run; energies in Wh, carbon in g."""
 
@@ -53,6 +79,8 @@ class AppSummary:
     """The same app carbon-agnostic; None where no baseline was run."""
     baseline_carbon_on_use_g: float | None = None
     baseline_runtime_s: float | None = None
+    optimum: Optimum | None = None
+    """None where it was not asked for, and for the site's own app."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -216,13 +216,13 @@ class BatchOptimum:
             )
 
     def _relaxations(self, steps: Steps) -> tuple[str, ...]:
-        told = [f"cores continuous up to {self.cores:g}", "power and speed along the concave hull of power curve and scaling"]
+        told = ["cores are continuous", "power and speed lie on concave hulls"]
         if self.curve.excess_ratio > 0.0:
-            told.append(f"the scaling law by its tangents, at most {self.curve.excess_ratio:.2%} above it")
+            told.append(f"tangents of the scaling law, up to {self.curve.excess_ratio:.2%} above it")
         if self.job.checkpoint_interval_s > 0.0 or self.job.restart_duration_s > 0.0:
-            told.append("no restarts and no lost work")
+            told.append("nothing is lost in restarts")
         if self.battery is not None:
-            told.append("sun, battery and grid in any order, foreseen")
+            told.append("sun, battery and grid serve in any order")
             if self.battery.self_discharge_per_hour > 0.0 and steps.duration_h.max() * 3600.0 > self.tick_s * (1.0 + 1e-9):
                 told.append("self-discharge within a step only where it cannot be avoided")
         if steps.others_solar_w.any():
