@@ -1,4 +1,4 @@
-"""Keeps the output that pages quote current: README.md and the READMEs of the examples.
+"""Keeps the output that pages quote current: README.md, docs/optimum.md and the READMEs of the examples.
 
 A quote is a fenced block of language `console`: a line `$ COMMAND`, then parts of what the command prints, parted by lines `…`. A part
 is found again by the first word of its first line and its number of lines. Commands run in the page's folder; `ecovisor` and
@@ -27,7 +27,7 @@ _QUOTE = re.compile(r"```console\n\$ (?P<command>(?:[^\n]*\\\n)*[^\n]*)\n(?P<quo
 
 def pages() -> list[Path]:
     """All pages that may quote."""
-    return [ROOT / "README.md", *sorted((ROOT / "examples").glob("*/README.md"))]
+    return [ROOT / "README.md", ROOT / "docs" / "optimum.md", *sorted((ROOT / "examples").glob("*/README.md"))]
 
 
 def needs_data(page: Path) -> bool:
@@ -50,7 +50,7 @@ def run(command: str, folder: Path) -> list[str]:
     words = [os.path.expandvars(word) for word in shlex.split(command.replace("\\\n", " "))]
     program = {"ecovisor": [sys.executable, "-c", _ECOVISOR], "python": [sys.executable]}[words[0]]
     with tempfile.TemporaryDirectory() as scratch:
-        more = ["--out", f"{scratch}/run", "--no-plots"] if words[:2] == ["ecovisor", "simulate"] else []
+        more = {"simulate": ["--out", f"{scratch}/run", "--no-plots"], "sweep": ["--out", f"{scratch}/run"]}.get(words[1], [])
         environment = {**os.environ, "COLUMNS": "140", "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"}
         done = subprocess.run(
             [*program, *words[1:], *more], cwd=folder, capture_output=True, encoding="utf-8", env=environment, check=False

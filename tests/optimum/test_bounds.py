@@ -93,7 +93,7 @@ def test_copies_have_the_sum_of_their_optima() -> None:
 
 @pytest.mark.parametrize("excess", [["share", "curtail"], ["curtail"]])
 def test_two_batch_jobs_with_sun_and_batteries_are_never_below_their_optima(excess: list[str]) -> None:
-    battery = {"capacity_wh": 30.0, "initial_ratio": 0.5, "self_discharge_per_hour": 0.01}
+    battery: dict[str, object] = {"capacity_wh": 30.0, "initial_ratio": 0.5, "self_discharge_per_hour": 0.01}
     apps = simulated(
         {**JOB, "share": 0.5, "policy": {"kind": "suspend-resume", "percentile": 40.0, "window": "24h"}},
         {
@@ -122,7 +122,7 @@ def test_a_limited_grid_limits_the_optimum() -> None:
 
 
 def test_what_is_no_batch_job_has_no_bound() -> None:
-    app = {"name": "web", "workload": {"kind": "constant", "demand_w": 3.0}}
+    app: dict[str, object] = {"name": "web", "workload": {"kind": "constant", "demand_w": 3.0}}
     assert simulated(app)[0].optimum == Optimum(reason="a constant workload is no batch job")
 
 
