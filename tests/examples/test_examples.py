@@ -183,3 +183,22 @@ def test_pages_on_published_series_quote_what_their_commands_print(example: str,
     monkeypatch.setenv("ECOVISOR_DATA", str(DATA))
     page = EXAMPLES / example / "README.md"
     assert QUOTED.current(page) == page.read_text("utf-8"), "run: python scripts/quoted_output.py"
+
+
+def test_being_wide_costs_energy_and_pays_only_in_the_cleanest_hours(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    keys = ["apps.job.policy.percentile=10,20,30,50,80", "apps.job.policy.scale=1,2,3"]
+    words = [word for key in keys for word in ("--vary", key)]
+    scenario = str(EXAMPLES / "10-sweep" / "scenario.toml")
+    assert run(["sweep", scenario, *words, "--seeds", "5", "--out", str(tmp_path / "out"), "--jobs", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["done"] == 75
+    example = load(EXAMPLES / "10-sweep" / "frontier.py")
+    lines = example.frontier(tmp_path / "out" / "sweep.csv")
+    carbon = {(scale, percent): g for scale, points in lines.items() for percent, _, g in points}
+    hours = {(scale, percent): h for scale, points in lines.items() for percent, h, _ in points}
+    for percent in (10, 20, 30, 50, 80):
+        assert carbon[1, percent] < carbon[2, percent] < carbon[3, percent]
+        assert hours[1, percent] > hours[2, percent] > hours[3, percent]
+    assert hours[2, 30] / hours[1, 30] == pytest.approx(0.5, abs=0.02)
+    assert carbon[2, 30] / carbon[1, 30] == pytest.approx(1.11, abs=0.005)
+    example.main(str(tmp_path / "out" / "sweep.csv"), str(tmp_path / "frontier.png"))
+    assert (tmp_path / "frontier.png").stat().st_size > 10_000
