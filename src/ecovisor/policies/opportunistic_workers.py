@@ -59,7 +59,7 @@ class OpportunisticWorkers:
         morning_h: float = 8.0,
         evening_h: float = 18.0,
         full_ratio: float = 0.99,
-        keep_ratio: float = 0.9,
+        keep_ratio: float = 0.5,
         resume_ratio: float = 0.05,
     ) -> None:
         if not 0 <= workers <= most_workers:

@@ -112,17 +112,17 @@ def _run_times(findings: Findings) -> tuple[Figure, str]:
     change, spread, paper = (numbers(reruns, f"{name}_percent") for name in ("change", "spread", "paper"))
     rows = np.arange(len(what), dtype=np.float64)
     below.barh(rows, change, 0.6, color=[DYNAMIC] * 2 + ["#99C7E0"] * (len(what) - 2))
-    below.errorbar(change[:1], rows[:1], xerr=spread[:1], color=INK, capsize=3, linewidth=1.0)
+    below.errorbar(change[:2], rows[:2], xerr=spread[:2], linestyle="none", color=INK, capsize=3, linewidth=1.0)
     below.axvline(paper[0], color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
     below.annotate(f"paper {_signed(paper[0])}", (paper[0], 1.0), (0, 3), xycoords=("data", "axes fraction"), textcoords="offset points",
                    ha="center", fontsize=9, color=INK)  # fmt: skip
-    reach = np.minimum(change, 0.0) - np.nan_to_num(spread)
+    reach = np.minimum(np.nan_to_num(change), 0.0) - np.nan_to_num(spread)
     for row, value, end in zip(rows, change, reach, strict=True):
         below.annotate(_signed(value), (end, row), (-4, 0), textcoords="offset points", ha="right", va="center", fontsize=9,
                        color=INK)  # fmt: skip
     below.set_yticks(rows, what)
     below.set_ylim(len(what) - 0.4, -0.6)
-    below.set_xlim(1.2 * min(float(reach.min()), paper[0]), max(0.0, 1.2 * float(change.max())))
+    below.set_xlim(1.2 * min(float(reach.min()), paper[0]), max(0.0, 1.2 * float(np.nan_to_num(change).max())))
     below.tick_params(axis="y", length=0)
     below.grid(visible=False, axis="y")
     below.set_xlabel("change in run time against fixed workers [%]")
@@ -130,11 +130,12 @@ def _run_times(findings: Findings) -> tuple[Figure, str]:
     title(figure, f"Additional workers change Spark's run time by {_signed(change[0])} (paper: {_signed(paper[0])})")
     caption = (
         f"Above: the job from {len(place)} random first days. Below: the mean change with its standard deviation, and what becomes of it "
-        "when one assumption is another, in some of the starts. The size of the array, which the "
-        "paper does not name, decides most; checkpoints in the evening alone leave less of the gain."
+        "when one assumption is another, in some of the starts. What the paper does not name decides: the array's size, the battery's "
+        "first charge, the nights that the job needs. Workers that the battery does not carry to the evening's checkpoint take most of "
+        "the gain with them."
     )
     return figure, caption
 
 
 def _signed(percent: float) -> str:
-    return f"{percent:+.0f} %".replace("-", "−")
+    return "–" if np.isnan(percent) else f"{percent:+.0f} %".replace("-", "−")

@@ -58,13 +58,13 @@ class Setting:
     most_workers: int = 16
     """Of each application."""
     full_ratio: float = 0.99
-    keep_ratio: float = 0.9
+    keep_ratio: float = 0.5
     """See `OpportunisticWorkers`. [1]"""
     work_core_h: float = 500.0
     stages: int = 8
     tasks_per_stage: int = 125
     task_spread_ratio: float = 0.25
-    checkpoint_interval_s: float = 1800.0
+    checkpoint_interval_s: float = 0.0
     checkpoint_duration_s: float = 60.0
     startup_s: float = 30.0
     """See `Stages`."""

@@ -43,13 +43,13 @@ def parameters(setting: Setting, given: Inputs) -> list[Parameter]:
             "'every evening' and 'the next morning'"),
         one("Spark job", f"{setting.work_core_h:g} core-h in {setting.stages} stages of {setting.tasks_per_stage} tasks, lengths spread by "
             f"{setting.task_spread_ratio:.0%}", "assumed", "somewhat more than three days on four workers, so that there are nights in it"),
-        one("checkpoints", f"every {setting.checkpoint_interval_s / 60:g} min and in the evening, {setting.checkpoint_duration_s:g} s each",
-            "assumed", "the paper names the evening's, and work lost when workers are killed before checkpointing; a rerun has only "
-            "the evening's"),
+        one("checkpoints", f"every evening, {setting.checkpoint_duration_s:g} s", "assumed",
+            "the evening is the paper's, how long they take is not; reruns write every half hour, too"),
         one("worker start", f"{setting.startup_s:g} s", "assumed", "a Spark executor on a container that is there"),
         one("most workers", f"{setting.most_workers} of each application", "assumed", "more than half the array feeds but at noon"),
-        one("battery counts as full", f"from {setting.full_ratio:.0%}; additional workers stay down to {setting.keep_ratio:.0%}", "assumed",
-            "they live on excess sun, and the battery bridges short clouds for them; a rerun lets it carry them to the half"),
+        one("battery counts as full", f"from {setting.full_ratio:.0%}", "assumed", "charging ends there but for rounding and the buffer"),
+        one("battery carries additional workers", f"down to {setting.keep_ratio:.0%}", "assumed", "what is below is the guarantee: four "
+            "workers for a day without sun take 42 %, rounded up; a rerun stops at 90 %"),
         one("requests", f"{setting.service_ms:g} ms on a core (exponential), processor sharing on each worker, {setting.mean_per_s:g}/s on "
             "average by day", "assumed", "four workers answer 607/s in time: enough for the average, not for the peaks"),
         one("applications that log", f"{MEAN_APPS:g} on average, each for {MEAN_STAY_MINUTES:g} min, {START_MINUTES} min to come up",

@@ -64,6 +64,8 @@ class Outcome:
     by_day_h: float
     """Of the job: hours in which it had workers. [h]"""
     lost_core_h: float
+    lost_by_day_core_h: float
+    """Between morning and evening: by workers that were not to go. [core-h]"""
     executed_core_h: float
     additional_core_h: float
     """What workers beyond the static ones were worth, at full speed. [core-h]"""
@@ -136,8 +138,6 @@ def play_web(setting: Setting, given: Inputs, start: Start, *, dynamic: bool, st
 def outcome(played: Played, setting: Setting) -> Outcome:
     """What of a run with both applications is compared."""
     assert played.job is not None, "both applications ran"
-    assert played.spark is not None, "both applications ran"
-    workers = played.spark.column("workers")
     hours_h = TICK_S / 3600.0
     flows = [played.tables.of("flows", app=name) for name in (SPARK, WEB)]
     web = web_outcome(played, setting)
@@ -145,8 +145,9 @@ def outcome(played: Played, setting: Setting) -> Outcome:
         elapsed_h=elapsed_h(played),
         by_day_h=by_day_h(played),
         lost_core_h=played.job.lost_core_h,
+        lost_by_day_core_h=_lost_by_day_core_h(played, setting),
         executed_core_h=played.job.executed_core_h,
-        additional_core_h=float(np.maximum(workers - setting.static_workers, 0.0).sum() * hours_h * WORKER_CORES),
+        additional_core_h=additional_core_h(played, setting),
         web_most_workers=web["most_workers"],
         web_least_workers=web["least_workers"],
         web_worst_ms=web["worst_ms"],
@@ -169,6 +170,31 @@ def by_day_h(played: Played) -> float:
     """Time in which the job had workers. [h]"""
     assert played.spark is not None, "there is a job"
     return float((played.spark.column("workers") > 0.0).sum() * TICK_S / 3600.0)
+
+
+def lost_core_h(played: Played) -> float:
+    """Work whose results died with their workers. [core-h]"""
+    assert played.job is not None, "there is a job"
+    return played.job.lost_core_h
+
+
+def _lost_by_day_core_h(played: Played, setting: Setting) -> float:
+    assert played.spark is not None, "there is a job"
+    lost = np.diff(played.spark.column("lost_core_h"), prepend=0.0)
+    hour_h = np.arange(len(lost)) * TICK_S / 3600.0 % 24.0
+    return float(lost[(hour_h >= setting.morning_h) & (hour_h < setting.evening_h)].sum())
+
+
+def additional_core_h(played: Played, setting: Setting) -> float:
+    """What workers beyond the static ones were worth, at full speed. [core-h]"""
+    assert played.spark is not None, "there is a job"
+    additional = np.maximum(played.spark.column("workers") - setting.static_workers, 0.0)
+    return float(additional.sum() * TICK_S / 3600.0 * WORKER_CORES)
+
+
+def lasting_percent(lost: float, additional: float) -> float:
+    """Part of the additional workers' work that lasts, if every loss of the run was theirs. [%]"""
+    return 100.0 * max(0.0, 1.0 - lost / additional) if additional > 0.0 else math.nan
 
 
 def web_outcome(played: Played, setting: Setting) -> Mapping[str, float]:
