@@ -38,7 +38,7 @@ def looks_complete(study: figure4.Figure4 | figure5.Figure5, findings: Findings)
 
 @pytest.mark.slow
 def test_figure_4_on_modelled_series_with_few_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figure4, "_YEAR_EVERY_S", 29 * 900.0 * 10)
+    monkeypatch.setattr(figure4, "YEAR_EVERY_S", 10 * figure4.YEAR_EVERY_S)
     told: list[float] = []
     findings = figure4.Figure4().run(Context(traces=Traces(None), seeds=3, progress=lambda _what, ratio: told.append(ratio)))
     looks_complete(figure4.Figure4(), findings)

@@ -23,6 +23,7 @@ from ecovisor.studies.wait_and_scale import (
     SEARCH,
     SUSPEND_RESUME,
     TRAINING,
+    YEAR_EVERY_S,
     Application,
     Outcomes,
     even_starts_s,
@@ -121,7 +122,7 @@ def test_idle_servers_draw_while_their_job_waits(year: Series, ran: dict[str, Ou
 
 
 def test_a_fit_gives_the_factor_that_it_was_fitted_to(year: Series) -> None:
-    starts = even_starts_s(year, 29 * 900.0 * 4)
+    starts = even_starts_s(year, 4 * YEAR_EVERY_S)
     for application in APPLICATIONS:
         found = fit(application, year, starts)
         assert found

@@ -26,6 +26,7 @@ from ecovisor.studies.wait_and_scale import (
     SERVER,
     SUSPEND_RESUME,
     TRAINING,
+    YEAR_EVERY_S,
     Application,
     Outcomes,
     even_starts_s,
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _RANDOM_TICK_S, _YEAR_TICK_S = 300.0, 900.0
-#: 29 quarters of an hour: over the year every quarter of the day is met equally often.
-_YEAR_EVERY_S = 29 * _YEAR_TICK_S
 
 
 class Figure4:
@@ -63,7 +62,7 @@ class Figure4:
         fits, sets = {}, {}
         for k, application in enumerate(APPLICATIONS):
             context.progress(f"{application.title}: how long a job is", 0.02 + 0.35 * k)
-            every = even_starts_s(year, _YEAR_EVERY_S)
+            every = even_starts_s(year, YEAR_EVERY_S)
             fits[application.name] = fit(application, year, every, context.seed)
             context.progress(f"{application.title}: {len(every)} starts over the year", 0.05 + 0.35 * k)
             sets[application.name] = _sets(application, fits[application.name][0].job_h, year, every, context)
@@ -172,13 +171,14 @@ def _explanation(one: Quantity, year: Outcomes, reruns: Sequence[Rerun], seed: i
     if one.paper is None or not text:
         return text
     low, _, high = one.in_sets_of_ten(year, seed)
-    text += f" Sets of ten starts give {low:.3g} to {high:.3g} {one.unit} (90 % of them)."
+    text += f" Sets of ten starts give {low:.3g} to {high:.3g} {one.unit} (90 % of them).".replace("-", "−")
     nearest = [rerun for rerun in reruns if rerun.name == one.name]
     if not nearest or text.startswith(_FITTED):
         return text
     paper = one.paper
     best = min(nearest, key=lambda rerun: abs(rerun.after - paper))
-    return f"{text} Nearest to the paper: {best.changed} ({best.before:.3g} → {best.after:.3g} {best.unit})."
+    values = f"{best.before:.3g} → {best.after:.3g}".replace("-", "−")
+    return f"{text} Nearest to the paper: {best.changed} ({values} {best.unit})."
 
 
 # -- what was assumed
@@ -213,7 +213,7 @@ def _parameters(fits: Mapping[str, Sequence[Fit]], context: Context) -> list[Par
         ("waiting workers, BLAST", "idle power", "assumed", "a worker without a task sleeps; the paper: at 4× carbon increases"),
         ("restart after a suspension", "0 s", "assumed", "containers are frozen and thawed"),
         ("random starts", f"{max(context.seeds, 2)}, seed {context.seed}, at whole 5 minutes", "paper", "section 5.1.1: ten, random"),
-        ("year of starts", "every 7 h 15 min, ticks of 15 min", "assumed", "meets every quarter hour of the day equally often"),
+        ("year of starts", "every 9 h 15 min, ticks of 15 min", "assumed", "meets every quarter of an hour of the week equally often"),
         ("trace after 2020", "2020 again", "assumed", "jobs that arrive at the year's end need a trace to run on"),
     ]  # fmt: skip
     return [Parameter(name=name, value=value, kind=kind, source=source) for name, value, kind, source in rows]  # type: ignore[arg-type]
@@ -264,7 +264,7 @@ def _policies_table(sets: Mapping[str, Sets], least: Mapping[str, Mapping[str, F
 
 def _lengths_table(year: Series, fits: Mapping[str, Sequence[Fit]]) -> Table:
     """Mean run time over that without waiting, by length of the job, from the trace alone."""
-    starts = even_starts_s(year, _YEAR_EVERY_S)
+    starts = even_starts_s(year, YEAR_EVERY_S)
     names, lengths, policies, factors, fitted = [], [], [], [], []
     for application in APPLICATIONS:
         for policy, factor in zip((SUSPEND_RESUME, *map(scaled, application.factors)), (1.0, *application.factors), strict=True):

@@ -82,7 +82,7 @@ def _bars(table: Table) -> Figure:
             ax.set_ylabel(label)
             ax.set_title(title if column == "carbon_g" else "", loc="left", fontsize=11, color=_INK)
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9, handlelength=1.4)
+    figure.legend(handles, labels, loc="outside lower left", ncols=3, frameon=False, fontsize=9, handlelength=1.4)
     return figure
 
 
@@ -159,7 +159,7 @@ def _ranges(table: Table) -> Figure:
         else:
             ax.set_xlim(left=0.0)
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    figure.legend(handles, labels, loc="outside lower left", ncols=3, frameon=False, fontsize=9)
     return figure
 
 
@@ -209,7 +209,7 @@ def _lengths(table: Table) -> Figure:
         ax.set_xlabel("job on its base cores [h]")
         ax.set_ylabel("mean run time over that length [×]")
     handles, labels = axes[0, -1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    figure.legend(handles, labels, loc="outside lower left", ncols=4, frameon=False, fontsize=9)
     return figure
 
 

@@ -31,6 +31,8 @@ HOUR_S, DAY_S = 3600.0, 86400.0
 AGNOSTIC, SUSPEND_RESUME = "carbon-agnostic", "suspend-resume"
 #: The server that the paper's prototype consists of: four cores, 1.35 W idle, 5 W at full load (section 4).
 SERVER, SERVER_CORES, IDLE_W, FULL_W = "microserver", 4.0, 1.35, 5.0
+#: Between the starts of the whole year: 37 quarters of an hour, so that every quarter of the day and of the week is met equally often.
+YEAR_EVERY_S = 37 * 900.0
 #: Starts that are simulated together: enough for the compiled loop to pay, few enough for their jobs not to wait long for the last.
 _STARTS_AT_ONCE = 160
 

@@ -132,7 +132,7 @@ def _pays(application: Application, sets: Sets, *, pays: bool) -> Claim:
         carbon = _change(outcomes.carbon_g, scaled(3), scaled(2))
         runtime = _change(outcomes.runtime_h, scaled(3), scaled(2))
         held.append((carbon < -runtime) is pays)
-        told.append(f"{label} carbon {100 * carbon:+.1f} %, run time {100 * runtime:+.1f} %")
+        told.append(f"{label} carbon {100 * carbon:+.1f} %, run time {100 * runtime:+.1f} %".replace("-", "−"))
     what = (
         "the run time shrinks by a larger part than carbon grows"
         if pays

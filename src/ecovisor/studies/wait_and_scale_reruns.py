@@ -21,6 +21,7 @@ from ecovisor.studies.wait_and_scale import (
     SEARCH,
     SUSPEND_RESUME,
     TRAINING,
+    YEAR_EVERY_S,
     Application,
     Outcomes,
     even_starts_s,
@@ -99,25 +100,23 @@ def _longer_training(base: Base) -> list[Rerun]:
     before = base.sparse(TRAINING)
     after = _run(TRAINING, SHORT_WAIT_H, base.year, before.starts_s)
     changed = f"job of {SHORT_WAIT_H:g} h instead of {base.job_h(TRAINING):.2f} h"
-    told = {
-        (scaled(2), "run time"): "A longer job waits no longer, so more of its time is running, which Wait&Scale halves.",
-        (scaled(3), "run time"): "The same, for the step from 2× to 3×.",
-        (
-            SUSPEND_RESUME,
-            "run time",
-        ): "But then suspend-resume is far from its 7.4×: in means over the year no one length gives both.",
-        (SUSPEND_RESUME, "carbon"): "A longer job spreads over more of the clean hours than the first of them.",
-    }
+    told = (
+        "A longer job waits no longer, so more of its time is running, which Wait&Scale shortens; but suspend-resume is then far from its "
+        "7.4×: in means over the year no one length gives both."
+    )
     trade = Rerun(
         name=f"{TRAINING.title}: {BETTER_TRADE}",
         changed=changed,
         before=_trade_percent(before),
         after=_trade_percent(after),
         unit="%",
-        conclusion=f"{_TRADE} It gains with the part of the time that is running.",
+        conclusion=told,
     )
     return [
-        *(_compared(quantity(TRAINING, measure, policy), changed, before, after, text) for (policy, measure), text in told.items()),
+        _compared(quantity(TRAINING, "run time", scaled(2)), changed, before, after, told),
+        _compared(quantity(TRAINING, "run time", scaled(3)), changed, before, after, told),
+        _compared(quantity(TRAINING, "run time", SUSPEND_RESUME), changed, before, after, told),
+        _compared(quantity(TRAINING, "carbon", SUSPEND_RESUME), changed, before, after, told),
         trade,
     ]
 
@@ -127,24 +126,19 @@ def _trade_percent(outcomes: Outcomes) -> float:
 
 
 def _other_lengths(base: Base) -> list[Rerun]:
-    """Long jobs that have the paper's mean because some of them wait for months; from whole hours, in ticks of an hour."""
-    others = base.fits[TRAINING.name][1:2]
-    before = base.sparse(TRAINING)
-    found = []
-    for fit in others:
-        hours = np.asarray(before.starts_s // HOUR_S * HOUR_S)
-        after = _run(TRAINING, fit.job_h, base.year, hours, HOUR_S)
+    """A long job that has the paper's mean because some wait for months; from the whole hour before, in ticks of an hour."""
+    before, found = base.sparse(TRAINING), []
+    for fit in base.fits[TRAINING.name][1:2]:
+        after = _run(TRAINING, fit.job_h, base.year, np.asarray(before.starts_s // HOUR_S * HOUR_S), HOUR_S)
         changed = f"job of {fit.job_h:.0f} h, whose mean factor is 7.4 as well, instead of {base.job_h(TRAINING):.2f} h"
+        told = (
+            f"It gives 7.4× in {100 * fit.nearness:.0f} % of sets of ten starts, against "
+            f"{100 * base.fits[TRAINING.name][0].nearness:.0f} %: its mean is made by the few jobs that wait for months."
+        )
         found += [
-            _compared(
-                quantity(TRAINING, "run time", scaled(2)), changed, before, after,
-                f"It gives 7.4× in {100 * fit.nearness:.0f} % of sets of ten starts (against "
-                f"{100 * base.fits[TRAINING.name][0].nearness:.0f} %): its mean is made by the few jobs that wait for months.",
-            ),
-            _compared(
-                quantity(TRAINING, "carbon", SUSPEND_RESUME), changed, before, after, "More of the job runs in the cleanest hours."
-            ),
-        ]  # fmt: skip
+            _compared(quantity(TRAINING, measure, policy), changed, before, after, told)
+            for measure, policy in (("run time", scaled(2)), ("run time", scaled(3)), ("carbon", SUSPEND_RESUME))
+        ]
     return found
 
 
@@ -153,40 +147,33 @@ def _polling(base: Base) -> list[Rerun]:
     polling = replace(TRAINING, workload=Training(idle_when_waiting=False))
     after = _run(polling, base.job_h(TRAINING), base.year, before.starts_s)
     changed = "workers draw full power while they exchange gradients, instead of idle power"
-    return [
-        _compared(
-            quantity(TRAINING, "carbon", scaled(3)), changed, before, after,
-            "The paper does not say what its workers drew while they waited.",
-        ),
-        _compared(
-            quantity(TRAINING, "carbon", scaled(2)), changed, before, after,
-            "With polling, 2× pays for its synchronisation in full.",
-        ),
-    ]  # fmt: skip
+    told = "The paper does not say what its workers drew while they waited; with polling, 2× pays for its synchronisation in full."
+    return [_compared(quantity(TRAINING, "carbon", policy), changed, before, after, told) for policy in (scaled(3), scaled(2))]
 
 
 def _windows(base: Base) -> list[Rerun]:
+    """Of BLAST's from the whole hour before, in ticks of an hour."""
     before = base.sparse(TRAINING)
     day = _run(replace(TRAINING, window_h=24.0), base.job_h(TRAINING), base.year, before.starts_s)
-    search = base.sparse(SEARCH)
-    hours = np.asarray(search.starts_s // HOUR_S * HOUR_S)
-    local = _run(replace(SEARCH, window_h=48.0), base.job_h(SEARCH), base.year, hours, HOUR_S)
-    changed = "threshold from the 48 h after arrival instead of the year"
-    return [
+    found = [
         _compared(
             quantity(TRAINING, "run time", SUSPEND_RESUME), "threshold from the 24 h after arrival instead of 48 h", before, day,
-            "The window matters little to a job that runs for an hour.",
-        ),
-        _compared(
-            quantity(SEARCH, "run time", scaled(2)), changed, search, local,
-            "A threshold of its own time spares a job the seasons without any clean hour, and Wait&Scale gains most by that.",
-        ),
-        _compared(quantity(SEARCH, "run time", scaled(3)), changed, search, local, "The same, and more so."),
-        _compared(
-            quantity(SEARCH, "carbon", SUSPEND_RESUME), changed, search, local,
-            "In the seasons without any clean hour the same work is then done in less clean ones.",
-        ),
+            "The window matters little to a job of an hour.",
+        )
     ]  # fmt: skip
+    before = base.sparse(SEARCH)
+    local = replace(SEARCH, window_h=48.0)
+    after = _run(local, base.job_h(SEARCH), base.year, np.asarray(before.starts_s // HOUR_S * HOUR_S), HOUR_S)
+    changed = "threshold from the 48 h after arrival instead of the year"
+    told = (
+        "A threshold of its own time spares a job the seasons without any clean hour, and Wait&Scale gains most by that; the same work is "
+        "then done in less clean hours."
+    )
+    found += [
+        _compared(quantity(SEARCH, measure, policy), changed, before, after, told)
+        for measure, policy in (("run time", scaled(2)), ("run time", scaled(3)), ("carbon", SUSPEND_RESUME))
+    ]
+    return found
 
 
 def _direct(base: Base, traces: Traces) -> list[Rerun]:
@@ -213,26 +200,26 @@ def _five_minutes(base: Base, traces: Traces) -> list[Rerun]:
     fine = traces.carbon_5min_2021()
     means = np.asarray(fine.values).reshape(-1, round(HOUR_S / fine.step_s)).mean(axis=1)
     hourly = replace(fine, step_s=HOUR_S, values=array("d", means))
-    starts_s = even_starts_s(fine, _EVERY * 29.0 * 900.0)
+    starts_s = even_starts_s(fine, _EVERY * YEAR_EVERY_S)
     before, after = (_run(TRAINING, base.job_h(TRAINING), year, starts_s, fine.step_s) for year in (hourly, fine))
     changed = "California 2021 (direct) in steps of 5 minutes instead of hourly"
+    told = "Within the hour there is little to gain."
     return [
-        _compared(quantity(TRAINING, "carbon", SUSPEND_RESUME), changed, before, after, "Within the hour there is little to gain."),
-        _compared(quantity(TRAINING, "run time", SUSPEND_RESUME), changed, before, after, "And the run time is the same."),
+        _compared(quantity(TRAINING, measure, SUSPEND_RESUME), changed, before, after, told) for measure in ("carbon", "run time")
     ]
 
 
 def _idle(base: Base) -> list[Rerun]:
-    found = []
     changed = "the base servers' 1.35 W while a job waits counted, instead of nothing"
-    for application, policy, text in (
-        (SEARCH, scaled(3), "Then being done sooner saves carbon; as long as waiting draws nothing it cannot."),
-        (SEARCH, SUSPEND_RESUME, "But then suspend-resume would save nothing: the paper cannot have counted it."),
-        (TRAINING, SUSPEND_RESUME, "The same."),
-    ):
+    told = (
+        "Then being done sooner saves carbon, and as long as waiting draws nothing it cannot; but then suspend-resume would save nothing, "
+        "so the paper cannot have counted it."
+    )
+    found = []
+    for application, policy in ((SEARCH, scaled(3)), (SEARCH, SUSPEND_RESUME), (TRAINING, SUSPEND_RESUME)):
         before = base.sparse(application)
         after = with_idle_while_waiting(application, before, base.year)
-        found.append(_compared(quantity(application, "carbon", policy), changed, before, after, text))
+        found.append(_compared(quantity(application, "carbon", policy), changed, before, after, told))
     return [*found, replace(found[0], name=f"{SEARCH.title}: {SEARCH_EMITS_LESS}")]
 
 
@@ -251,7 +238,7 @@ def _sets(base: Base) -> list[Rerun]:
                 before=one.mean(whole),
                 after=edge,
                 unit=one.unit,
-                conclusion=f"Sets of ten starts lie between {low:.1f} and {high:.1f} {one.unit} (90 % of them).",
+                conclusion="Nine in ten sets of ten starts lie between the 5th and the 95th percentile.",
             )
         )
     trade = Rerun(
