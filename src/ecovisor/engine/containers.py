@@ -93,8 +93,8 @@ class Containers:
         capped = any(item.limit_w < INFINITY for item in self._items)
         memory.column(self._tile, "container_caps")[self._i] = 1.0 if capped else 0.0
 
-    def _store_cap(self, item: _Container) -> None:
-        """Write one container's cap, which is all that has changed: a policy may set one for each container, every tick."""
+    def _store_one(self, item: _Container) -> None:
+        """Write one container's record: a policy may set each container's cap, and who runs, every tick."""
         self.version += 1
         k, limit_w = next(k for k, one in enumerate(self._items) if one is item), item.limit_w
         if k < self._capacity:
@@ -181,8 +181,11 @@ class Containers:
 
     def set_running(self, container_id: str, running: bool) -> None:
         """Suspend or resume."""
-        self._find(container_id).running = running
-        self._store()
+        item = self._find(container_id)
+        item.running = running
+        self._store_one(item)
+        cores = math.fsum(item.cores for item in self._items if self._runs(item))
+        self._site.memory.column(self._tile, "cores")[self._i] = cores
 
     def set_cap_w(self, container_id: str, cap_w: float) -> float:
         """See `ports.VirtualEnergy.set_container_powercap`; returns the cap that acts."""
@@ -197,7 +200,7 @@ class Containers:
                 floor_w,
             )
         item.cap_w = cap_w
-        self._store_cap(item)
+        self._store_one(item)
         return self.cap_in_force_w(container_id)
 
     def set_metered_w(self, power_w: Mapping[str, float]) -> float:

@@ -69,6 +69,11 @@ def with_nights_h(runtime_h: float, begin: int) -> float:
     return runtime_h + nights * (24.0 - (TO_H - FROM_H))
 
 
+def told(series: Series) -> str:
+    """A series' quality and origin, the quality once."""
+    return series.origin if series.origin.startswith(series.quality) else f"{series.quality}: {series.origin}"
+
+
 @dataclass(slots=True)
 class Noted:
     """A policy, and what it saw and set, tick by tick."""

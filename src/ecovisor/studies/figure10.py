@@ -56,7 +56,7 @@ class Figure10:
                 "starts": _starts_table(outcomes),
             },
             reruns=reruns(setting, day, outcomes, seeds),
-            origins={"solar": f"{day.quality}: {day.origin}"},
+            origins={"solar": ds.told(day)},
             notes=_notes(outcomes),
         )
 

@@ -93,7 +93,8 @@ def _levels(findings: Findings) -> tuple[Figure, str]:
     )  # fmt: skip
     top = float((level["improvement_percent"] + level["improvement_percent_spread"]).max())
     ax.set_ylim(0, 50 if top <= 50 else 10 * np.ceil(top / 10))
-    right.set_ylim(0, 80)
+    most = float((level["dynamic_efficiency_node_s_per_kj"] + level["dynamic_efficiency_node_s_per_kj_spread"]).max())
+    right.set_ylim(0, 80 if most <= 80 else 100)
     ax.set_xlim(6, 94)
     ax.set_xticks(x)
     ax.set_xlabel("available solar power [%]")
