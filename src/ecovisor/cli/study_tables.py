@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from ecovisor.studies.record import Record
@@ -17,17 +18,15 @@ from ecovisor.studies.report_words import (
     Failure,
     by_change,
     capital,
+    cells,
+    columns,
     compared,
-    conclusions,
     conditions,
-    difference,
     figure_name,
     heading,
     held,
-    of_paper,
     rerun_values,
-    spelled,
-    with_spread,
+    told_once,
 )
 
 _PIPE_WIDTH = 140
@@ -57,12 +56,13 @@ def _print_study(console: Console, record: Record) -> None:
         console.print(_numbers(record))
     for claim in findings.claims:
         mark = f"[green]{HELD}[/]" if claim.held else f"[red]{FAILED}[/]"
-        console.print(f"{mark} {escape(capital(claim.text))} [dim]({escape(claim.evidence)})[/]")
+        console.print(f"{mark} {escape(capital(claim.text))}")
+        console.print(Padding(f"[dim]{escape(capital(claim.evidence))}[/]", (0, 0, 0, 2), expand=False))
     for changed, reruns in by_change(findings.reruns).items():
-        values = "; ".join(f"{rerun.name}: {rerun_values(rerun)}" for rerun in reruns)
-        console.print(
-            f"[dim]rerun:[/] {escape(capital(changed))}. {escape(capital(values))}. [dim]{escape(conclusions(reruns))}[/]"
-        )
+        console.print(f"rerun: {escape(changed)}")
+        for one, so in told_once(reruns):
+            told = f"{escape(capital(one.name))}: {rerun_values(one)}. [dim]{escape(so)}[/]"
+            console.print(Padding(told, (0, 0, 0, 2), expand=False))
     for note in findings.notes:
         console.print(f"note: {note}", style="yellow", markup=False)
     console.print()
@@ -70,15 +70,10 @@ def _print_study(console: Console, record: Record) -> None:
 
 def _numbers(record: Record) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    numbers = record.findings.numbers
-    year = any(number.year is not None for number in numbers)
-    optimum = any(number.optimum is not None for number in numbers)
+    shown = columns(record.findings.numbers)
     table.add_column("")
-    for name in ("paper", "ours", *(["over a year"] if year else []), *(["optimum"] if optimum else []), "difference"):
+    for name in shown:
         table.add_column(name, justify="right", no_wrap=True)
-    for number in numbers:
-        row = [of_paper(number), with_spread(number.ours, number.spread, number.unit)]
-        row += [with_spread(number.year, number.year_spread, number.unit)] if year else []
-        row += [spelled(number.optimum, number.unit)] if optimum else []
-        table.add_row(escape(capital(heading(number))), *row, difference(number))
+    for number in record.findings.numbers:
+        table.add_row(escape(capital(heading(number))), *cells(number, shown))
     return table

@@ -20,18 +20,17 @@ from ecovisor.studies.report_words import (
     Failure,
     by_change,
     capital,
+    cells,
+    columns,
     compared,
-    conclusions,
     conditions,
-    difference,
     figure_name,
     held,
-    of_paper,
     rerun_values,
     reruns_of,
     sentence,
-    spelled,
-    with_spread,
+    shown_unit,
+    told_once,
 )
 
 _CHARTED = ("%", "×")
@@ -81,14 +80,14 @@ def _summary(records: Sequence[Record], failures: Sequence[Failure]) -> str:
     reruns = sum(len(record.findings.reruns) for record in records)
     seconds = sum(record.info["cpu_s"] for record in records)
     tiles = [
-        ("Claims that hold", f"{good} of {all_of_them}", "sentences of the paper, with their direction"),
+        ("Claims that hold", f"{good} of {all_of_them}", "each with its evidence"),
         ("Studies", str(len(records)), f"{len(failures)} could not be run" if failures else "all of them ran"),
         ("Numbers compared", str(compared(records)), "of the paper, with ours beside them"),
         ("Reruns", str(reruns), "with one factor changed, to explain a difference"),
         ("Computing time", f"{seconds:.0f} s", "of processors, for all of it"),
     ]
-    cells = "".join(f"<div><dt>{name}</dt><dd>{value}<small>{escape(told)}</small></dd></div>" for name, value, told in tiles)
-    parts = [f'<dl class="tiles">{cells}</dl>']
+    shown = "".join(f"<div><dt>{name}</dt><dd>{value}<small>{escape(told)}</small></dd></div>" for name, value, told in tiles)
+    parts = [f'<dl class="tiles">{shown}</dl>']
     missing = "".join(
         f'<li class="bad"><b>{FAILED}</b><span>{escape(one.name)}<small>{escape(one.error)}</small></span></li>' for one in failures
     )
@@ -112,10 +111,12 @@ def _study(record: Record, *, alone: bool) -> str:
         parts.append(
             f'<h2>{escape(figure_name(record.name))}: {escape(record.title)}</h2><p class="source">{escape(record.source)}</p>'
         )
+    first, *others = [_picture(path.read_bytes(), path.stem, caption) for path, caption in record.pictures] or [""]
+    parts.append(first)
     if findings.claims:
         claims = "".join(_claim(record, claim) for claim in findings.claims)
-        parts.append(f'<h3>What the paper says, and whether it holds</h3><ul class="claims">{claims}</ul>')
-    parts += [_picture(path.read_bytes(), path.stem, caption) for path, caption in record.pictures]
+        parts.append(f'<h3>What is claimed, and whether it holds</h3><ul class="claims">{claims}</ul>')
+    parts += others
     if findings.numbers:
         parts.append(f"<h3>Numbers</h3>{_numbers(record)}")
     if findings.reruns:
@@ -132,7 +133,7 @@ def _claim(record: Record, claim: Claim, *, named: bool = False) -> str:
     style, mark = ("", HELD) if claim.held else (' class="bad"', FAILED)
     where = f'<a href="#{escape(record.name)}">{escape(figure_name(record.name))}</a>: ' if named else ""
     because = "".join(f"<small>{escape(_because(rerun))}</small>" for rerun in reruns_of(record, claim.text))
-    told = f"{escape(claim.evidence)} · {escape(claim.source)}"
+    told = f"{escape(capital(claim.evidence))} · {escape(claim.source)}"
     return f"<li{style}><b>{mark}</b><span>{where}{escape(capital(claim.text))}<small>{told}</small>{because}</span></li>"
 
 
@@ -148,27 +149,24 @@ def _picture(content: bytes, name: str, caption: str) -> str:
 
 def _numbers(record: Record) -> str:
     numbers = record.findings.numbers
-    year = any(number.year is not None for number in numbers)
-    optimum = any(number.optimum is not None for number in numbers)
-    head = ["", "paper", "ours", *(["over a year"] if year else []), *(["optimum"] if optimum else []), "difference"]
+    shown = columns(numbers)
     rows = []
     for number in numbers:
-        unit = f' <span class="unit">[{escape(number.unit)}]</span>' if number.unit else ""
+        unit = f' <span class="unit">[{escape(number.unit)}]</span>' if shown_unit(number) else ""
         why = f"<small>{escape(sentence(number.explanation))}</small>" if number.explanation else ""
-        cells = [f"{escape(capital(number.name))}{unit}{why}"]
-        cells += [of_paper(number), with_spread(number.ours, number.spread, number.unit)]
-        cells += [with_spread(number.year, number.year_spread, number.unit)] if year else []
-        cells += [spelled(number.optimum, number.unit)] if optimum else []
-        rows.append([*cells, difference(number)])
-    return _table(head, rows, "numbers")
+        rows.append([f"{escape(capital(number.name))}{unit}{why}", *cells(number, shown)])
+    return _table(["", *shown], rows, "numbers")
 
 
 def _reruns(reruns: Iterable[Rerun]) -> str:
     rows = []
     for changed, group in by_change(reruns).items():
-        values = "".join(f"<li>{escape(one.name)}: <b>{escape(rerun_values(one))}</b></li>" for one in group)
-        rows.append([escape(capital(changed)), f'<ul class="values">{values}</ul>', escape(conclusions(group))])
-    return _table(("with", "before → after", "so"), rows, "stack")
+        parts = []
+        for one, conclusion in told_once(group):
+            so = f"<small>{escape(conclusion)}</small>" if conclusion else ""
+            parts.append(f"<li>{escape(capital(one.name))}: <b>{escape(rerun_values(one))}</b>{so}</li>")
+        rows.append([escape(capital(changed)), f'<ul class="values">{"".join(parts)}</ul>'])
+    return _table(("with", "before → after"), rows, "stack")
 
 
 def _parameters(record: Record) -> str:

@@ -5,28 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ecovisor.studies.findings import Findings
+from ecovisor.studies.findings import Findings, Rerun
 from ecovisor.studies.record import Record
 from ecovisor.studies.report_words import (
     FAILED,
     HELD,
     MODELLED,
-    NOTHING,
     Failure,
     by_change,
     capital,
+    cells,
+    columns,
     compared,
-    conclusions,
     conditions,
-    difference,
     figure_name,
     heading,
     held,
-    of_paper,
     rerun_values,
     sentence,
-    spelled,
-    with_spread,
+    told_once,
 )
 
 
@@ -64,7 +61,8 @@ def _study(record: Record, folder: Path, level: int) -> str:
     if findings.claims:
         lines += ["", f"{mark}# Claims", ""]
         lines += [
-            f"- {HELD if one.held else FAILED} {capital(one.text)} — {one.evidence} ({one.source})" for one in findings.claims
+            f"- {HELD if one.held else FAILED} {capital(one.text)} — {capital(one.evidence)} ({one.source})"
+            for one in findings.claims
         ]
     for path, caption in record.pictures:
         lines += ["", f"![{path.stem}]({path.relative_to(folder).as_posix()})", "", f"*{sentence(caption)}*"]
@@ -74,10 +72,9 @@ def _study(record: Record, folder: Path, level: int) -> str:
         lines += ["", *(f"- {capital(number.name)}: {sentence(number.explanation)}" for number in explained)] if explained else []
     if findings.reruns:
         rows = (
-            (capital(changed), "; ".join(f"{one.name}: {rerun_values(one)}" for one in group), conclusions(group))
-            for changed, group in by_change(findings.reruns).items()
+            (capital(changed), "<br>".join(map(_rerun, told_once(group)))) for changed, group in by_change(findings.reruns).items()
         )
-        lines += ["", f"{mark}# Again, with one factor changed", "", *_table(("with", "before → after", "so"), rows)]
+        lines += ["", f"{mark}# Again, with one factor changed", "", *_table(("with", "before → after"), rows)]
     if findings.parameters:
         parameters = ((one.name, one.value, one.kind, one.source) for one in findings.parameters)
         lines += ["", f"{mark}# Parameters", "", *_table(("name", "value", "from", "source"), parameters)]
@@ -88,18 +85,16 @@ def _study(record: Record, folder: Path, level: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _rerun(told: tuple[Rerun, str]) -> str:
+    rerun, conclusion = told
+    return f"{capital(rerun.name)}: {rerun_values(rerun)}. {conclusion}".strip()
+
+
 def numbers_table(findings: Findings) -> list[str]:
-    """The comparison; a column that nothing fills is left out."""
-    year = any(number.year is not None for number in findings.numbers)
-    optimum = any(number.optimum is not None for number in findings.numbers)
-    head = ["", "paper", "ours", *(["over a year"] if year else []), *(["optimum"] if optimum else []), "difference"]
-    rows = []
-    for number in findings.numbers:
-        row = [capital(heading(number)), of_paper(number), with_spread(number.ours, number.spread, number.unit)]
-        row += [with_spread(number.year, number.year_spread, number.unit)] if year else []
-        row += [spelled(number.optimum, number.unit) if number.optimum is not None else NOTHING] if optimum else []
-        rows.append([*row, difference(number)])
-    return _table(head, rows, right=True)
+    """The comparison."""
+    shown = columns(findings.numbers)
+    rows = ([capital(heading(number)), *cells(number, shown)] for number in findings.numbers)
+    return _table(["", *shown], rows, right=True)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: bool = False) -> list[str]:

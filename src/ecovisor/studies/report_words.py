@@ -60,7 +60,12 @@ def difference(number: Number) -> str:
 
 def heading(number: Number) -> str:
     """What the number is, with its unit."""
-    return f"{number.name} [{number.unit}]" if number.unit else number.name
+    return f"{number.name} [{number.unit}]" if shown_unit(number) else number.name
+
+
+def shown_unit(number: Number) -> str:
+    """The unit, but for that of a mere number."""
+    return "" if number.unit == "1" else number.unit
 
 
 def rerun_values(rerun: Rerun) -> str:
@@ -82,13 +87,17 @@ def by_change(reruns: Iterable[Rerun]) -> dict[str, list[Rerun]]:
     return changes
 
 
-def conclusions(reruns: Iterable[Rerun]) -> str:
-    """What follows from them, each said once."""
-    return " ".join(dict.fromkeys(sentence(rerun.conclusion) for rerun in reruns if rerun.conclusion))
+def told_once(reruns: Sequence[Rerun]) -> list[tuple[Rerun, str]]:
+    """Each with what follows from it; the same words are left to the last of those on end that they belong to."""
+    following = [*(rerun.conclusion for rerun in reruns[1:]), None]
+    return [
+        (one, "" if one.conclusion == after else sentence(one.conclusion)) for one, after in zip(reruns, following, strict=True)
+    ]
 
 
 def capital(text: str) -> str:
-    """With a capital at its beginning, where that is a plain word."""
+    """With a capital at its beginning, where that is a plain word, and with minus signs for minus."""
+    text = re.sub(r"(?<![\w-])-(?=\d)", "−", text)
     return text[:1].upper() + text[1:] if re.match(r"[a-z]+(?![\w-])", text) else text
 
 
@@ -103,6 +112,31 @@ def figure_name(name: str) -> str:
     if name.startswith("fig") and name[3:].isdigit():
         return f"Figure {name[3:]}"
     return name.capitalize() if name.isalpha() else name
+
+
+def columns(numbers: Sequence[Number]) -> list[str]:
+    """Columns of the comparison; those that nothing fills are left out."""
+    filled = {
+        "paper": any(number.paper is not None for number in numbers),
+        "ours": True,
+        "over a year": any(number.year is not None for number in numbers),
+        "optimum": any(number.optimum is not None for number in numbers),
+        "difference": any(number.paper is not None for number in numbers),
+    }
+    return [column for column, is_filled in filled.items() if is_filled]
+
+
+def cells(number: Number, of: Sequence[str]) -> list[str]:
+    """What stands in those columns."""
+    unit = number.unit
+    row = {
+        "paper": of_paper(number),
+        "ours": with_spread(number.ours, number.spread, unit),
+        "over a year": with_spread(number.year, number.year_spread, unit),
+        "optimum": spelled(number.optimum, unit),
+        "difference": difference(number),
+    }
+    return [row[column] for column in of]
 
 
 def held(records: Sequence[Record]) -> tuple[int, int]:
