@@ -27,7 +27,12 @@ _QUOTE = re.compile(r"```console\n\$ (?P<command>(?:[^\n]*\\\n)*[^\n]*)\n(?P<quo
 
 def pages() -> list[Path]:
     """All pages that may quote."""
-    return [ROOT / "README.md", ROOT / "docs" / "optimum.md", *sorted((ROOT / "examples").glob("*/README.md"))]
+    return [
+        ROOT / "README.md",
+        ROOT / "docs" / "optimum.md",
+        ROOT / "docs" / "studies.md",
+        *sorted((ROOT / "examples").glob("*/README.md")),
+    ]
 
 
 def needs_data(page: Path) -> bool:
