@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecovisor.ports import ContainerInfo
+from ecovisor.ports import ContainerInfo, ContainerWorkload
 from ecovisor.presets import ServerParameters
+from ecovisor.testing import ContainerWorkloadContract
 from ecovisor.workloads.stages import Stages
 
 SERVER = ServerParameters(4.0, (1.35, 5.0))
@@ -40,6 +41,11 @@ def drive(one: Stages, containers: list[ContainerInfo], *, from_s: float = 0.0, 
         asked_w = one.demands_w(from_s + k * TICK_S, TICK_S, containers)
         one.run_containers([power_w * served_ratio for power_w in asked_w], TICK_S)
     return from_s + ticks * TICK_S
+
+
+class TestStages(ContainerWorkloadContract):
+    def make(self) -> ContainerWorkload:
+        return job(200.0, stages=3, task_spread_ratio=0.3, evening_h=18.0, checkpoint_duration_s=60.0, startup_s=30.0)
 
 
 MOMENTS = st.lists(

@@ -102,7 +102,9 @@ def _variants(setting: Setting, given: Inputs) -> list[_Variant]:
     def array(factor: float) -> _Variant:
         return _Variant(
             changed=f"array of {given.peak_w * factor:.0f} W instead of {given.peak_w:.0f} W",
-            conclusion=by("there is more excess sun for the additional workers", "there is less excess sun for them"),
+            conclusion=by("there is more excess sun for the additional workers", "more sun, and yet no larger gain")
+            if factor > 1.0
+            else by("less sun, and yet a larger gain: fewer workers are lost at once", "there is less excess sun for them"),
             setting=setting,
             given=with_array(given, factor),
         )
@@ -122,7 +124,7 @@ def _variants(setting: Setting, given: Inputs) -> list[_Variant]:
         ),
         other(
             "battery half full in the first morning",
-            by("an emptier battery helps, unexpectedly", "additional workers wait until the battery is full"),
+            by("fewer additional workers come, and fewer of them are lost", "additional workers wait until the battery is full"),
             battery=replace(battery, initial_ratio=0.5),
         ),
         other(

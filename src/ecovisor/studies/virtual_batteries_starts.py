@@ -96,11 +96,12 @@ def inputs(traces: Traces, setting: Setting) -> Inputs:
 
 def starts(count: int, seed: int) -> list[Start]:
     """Random starts: all first days before any comes again, and a seed of its own for each."""
-    chance = Random(f"virtual-batteries/{seed}")
+    chance = Random(f"virtual-batteries/days/{seed}")
     days: list[int] = []
     while len(days) < count:
         days += chance.sample(range(SUN_DAYS), SUN_DAYS)
-    return [Start(first_day=day, seed=chance.randrange(2**31)) for day in days[:count]]
+    seeds = Random(f"virtual-batteries/seeds/{seed}")
+    return [Start(first_day=day, seed=seeds.randrange(2**31)) for day in days[:count]]
 
 
 def play(setting: Setting, given: Inputs, start: Start, *, dynamic: bool, least_days: int = WEB_DAYS) -> Played:
