@@ -53,21 +53,24 @@ def sweep(
     jobs: Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes. Default: one for each core.")] = None,
     dask: Annotated[
         str | None,
-        typer.Option("--dask", metavar="tcp://HOST:PORT", help="Run on this Dask cluster instead; needs 'ecovisor[dask]'."),
+        typer.Option("--dask", metavar="tcp://HOST:PORT", help="Run on this Dask cluster instead; needs 'ecovisor\\[dask]'."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object: out, combinations, done, failed, tables, …")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and check its values; run nothing.")] = False,
 ) -> int:
-    """Run a scenario with every combination of values, and write one table of what came of them.
+    """Run a scenario with every combination of values; one table of what came of them.
 
-    The folder holds sweep.csv (and sweep.parquet where pyarrow is installed): a row for each combination and app, with the varied
-    values, energies, carbon and run time, and one for the site. The same command goes on where it was interrupted, or killed. A combination
-    that fails is a row with its error; the others go on, and the exit status is 1.
+    The folder holds sweep.csv, and sweep.parquet where pyarrow is installed: a row for
+    each combination and app, with the varied values, energies, carbon and run time,
+    and one for the site. The same command goes on where it was interrupted or killed.
+    A combination that fails is a row with its error; the exit status is then 1.
 
     \b
-    ecovisor sweep two-apps --vary apps.training.policy.percentile=10..50:10
-    ecovisor sweep my.toml --vary signals.carbon.zone=DE,FR,PL --vary apps.job.policy.scale=1..4 --seeds 5
-    ecovisor sweep my.toml --vary apps.a.share=0.2,0.8 --vary apps.b.share=0.8,0.2 --zip --dask tcp://10.0.0.5:8786
+    ecovisor sweep two-apps --vary apps.job.policy.percentile=10..50:10
+    ecovisor sweep two-apps --vary 'apps.job.policy={kind="carbon-agnostic"},{kind="suspend-resume"}'
+    ecovisor sweep my.toml --vary signals.carbon.zone=DE,FR --vary apps.job.cores=1..4 --seeds 5
+    ecovisor sweep my.toml --vary apps.a.share=0.2,0.8 --vary apps.b.share=0.8,0.2 --zip
+    ecovisor sweep my.toml --vary run.seed=1..1000 --dask tcp://10.0.0.5:8786
     """
     from ecovisor.model.errors import SettingsError
     from ecovisor.sweeps.plan import plan_sweep
