@@ -183,6 +183,7 @@ class Replicas(ParallelJob[_State]):
                 one.energy_j += (idle_w[k] + above_idle_w) * step_s
                 one.watched_node_s += speed[k] * step_s
                 one.left_node_s -= speed[k] * step_s / one.slow
+            for k, one in working:
                 if speed[k] > 0.0 and one.left_node_s * one.slow <= _SAME_S * speed[k]:
                     self._finish(state, one)
             clock_s += step_s
