@@ -12,6 +12,7 @@ from ecovisor.studies import figure4, figure5
 from ecovisor.studies.findings import Findings
 from ecovisor.studies.study import Context
 from ecovisor.studies.traces import Traces
+from ecovisor.studies.wait_and_scale import YEAR_EVERY_S
 
 DATA = Path(os.environ.get("ECOVISOR_DATA", Path(__file__).parents[3] / "shared/data"))
 CARBON = DATA / "carbon/em_caiso_2020_2022_hourly_mix.csv.gz"
@@ -38,7 +39,7 @@ def looks_complete(study: figure4.Figure4 | figure5.Figure5, findings: Findings)
 
 @pytest.mark.slow
 def test_figure_4_on_modelled_series_with_few_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figure4, "YEAR_EVERY_S", 10 * figure4.YEAR_EVERY_S)
+    monkeypatch.setattr(figure4, "YEAR_EVERY_S", 10 * YEAR_EVERY_S)
     told: list[float] = []
     findings = figure4.Figure4().run(Context(traces=Traces(None), seeds=3, progress=lambda _what, ratio: told.append(ratio)))
     looks_complete(figure4.Figure4(), findings)

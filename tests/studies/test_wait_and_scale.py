@@ -180,7 +180,7 @@ def made_up(**changes: tuple[float, float]) -> Outcomes:
         scaled(3): (37.5, 10.5),
         scaled(4): (45.0, 10.5),
     } | {key.replace("_", "-"): value for key, value in changes.items()}
-    starts = np.arange(4) * 1e5
+    starts = np.arange(4, dtype=np.float64) * 1e5
     spread = np.array([0.1, 0.4, 1.3, 2.2])
     return Outcomes(
         starts,

@@ -51,4 +51,4 @@ def test_the_preset_saturates_at_three_times_eight_cores() -> None:
 @pytest.mark.parametrize("wrong", [{"task_s": 0.0}, {"handout_s": float("nan")}])
 def test_what_cannot_be_is_refused_by_name(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"task-queue: {next(iter(wrong))}"):
-        TaskQueue(**wrong)
+        TaskQueue(**wrong)  # type: ignore[arg-type]  # deliberately wrong

@@ -110,7 +110,7 @@ class Figure5:
             origins={"carbon": f"{year.quality}: {year.origin}"},
             notes=[
                 "One run, from the random start of figure 4 whose BLAST run is the median; no number of it is in the paper.",
-                f"So that both are there for some days, one tenant runs {trainings} trainings of {lengths_h[TRAINING.name]:.2f} h on end, its "
+                f"So that both are there for days, one tenant runs {trainings} trainings of {lengths_h[TRAINING.name]:.2f} h on end, its "
                 f"threshold taken anew every 48 h, and the other does {searches} × {lengths_h[SEARCH.name]:.1f} h of search.",
             ],
         )
