@@ -94,13 +94,11 @@ def _policy_bars(ax: Axes, rows: Sequence[dict[str, Any]], column: str, unit: st
     year = [row[f"year_{column}"] for row in rows]
     error = {"ecolor": _INK, "elinewidth": 1.0, "capsize": 3}
     ax.bar(places, values, 0.62, yerr=[below, spread], color=[_COLOURS[row["policy"]] for row in rows], error_kw=error)
-    ax.bar([], [], color=_YEAR, label="mean of the random starts, with its standard deviation")
-    ax.scatter(places, year, marker="D", s=34, facecolor="white", edgecolor=_INK, zorder=3, label="mean over the year's starts")
+    ax.bar([], [], color=_YEAR, label="random starts, mean ± standard deviation")
+    ax.scatter(places, year, marker="D", s=34, facecolor="white", edgecolor=_INK, zorder=3, label="mean over the year")
     if column == "carbon_g":
         least = [row["least_carbon_g"] for row in rows]
-        ax.hlines(
-            least, places - 0.31, places + 0.31, color=_PAPER, linewidth=2.0, zorder=3, label="clairvoyant bound, random starts"
-        )
+        ax.hlines(least, places - 0.31, places + 0.31, color=_PAPER, linewidth=2.0, zorder=3, label="clairvoyant bound")
     reach = max(*(value + one for value, one in zip(values, spread, strict=True)), *year)
     ax.set_ylim(0.0, 1.16 * reach)
     for place, value, one, mean in zip(places, values, spread, year, strict=True):
