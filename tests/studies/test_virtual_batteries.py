@@ -165,7 +165,7 @@ def test_figure_8_on_modelled_series() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"the published series are not in {DATA}; set ECOVISOR_DATA")
 def test_figure_8_on_measured_series() -> None:
-    findings = Figure8().run(Context(traces=Traces(DATA), seeds=10))
+    findings = Figure8().run(Context(traces=Traces(DATA), seeds=4))
     assert all(claim.held for claim in findings.claims), [claim.text for claim in findings.claims if not claim.held]
     run_time = findings.numbers[0]
     assert run_time.paper == -39.0

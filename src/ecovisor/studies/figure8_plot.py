@@ -119,7 +119,7 @@ def _run_times(findings: Findings) -> tuple[Figure, str]:
     reach = np.minimum(np.nan_to_num(change), 0.0) - np.nan_to_num(spread)
     for row, value, end in zip(rows, change, reach, strict=True):
         below.annotate(_signed(value), (end, row), (-4, 0), textcoords="offset points", ha="right", va="center", fontsize=9,
-                       color=INK)  # fmt: skip
+                       color=INK, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0})  # fmt: skip
     below.set_yticks(rows, what)
     below.set_ylim(len(what) - 0.4, -0.6)
     below.set_xlim(1.2 * min(float(reach.min()), paper[0]), max(0.0, 1.2 * float(np.nan_to_num(change).max())))

@@ -15,7 +15,7 @@ from ecovisor.studies.findings import Claim, Findings, Number, Table
 from ecovisor.studies.study import Context
 from ecovisor.studies.virtual_batteries import SPARK, WEB, Played, Setting
 from ecovisor.studies.virtual_batteries_parameters import NOTES, origins, parameters
-from ecovisor.studies.virtual_batteries_starts import inputs, mean_and_spread, play, residual_wh, starts
+from ecovisor.studies.virtual_batteries_starts import inputs, mean_and_spread, percent, play, residual_wh, starts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -157,7 +157,7 @@ def _claims(found: Sequence[Batteries]) -> list[Claim]:
         Claim(
             text="The two applications' battery usage patterns differ significantly",
             held=all(differ),
-            evidence=f"one's power explains at most {most_ratio:.0%} of the other's variation, less than {_ALIKE_RATIO:.0%} in "
+            evidence=f"one's power explains at most {percent(most_ratio)} of the other's variation, less than {percent(_ALIKE_RATIO)} in "
             f"{sum(differ)} of {count} starts",
             source=_SECTION,
         ),

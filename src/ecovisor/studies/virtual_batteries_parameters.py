@@ -12,7 +12,7 @@ from ecovisor.model.series import Quality
 from ecovisor.studies.findings import Parameter
 from ecovisor.studies.virtual_batteries import Setting
 from ecovisor.studies.virtual_batteries_inputs import MEAN_APPS, MEAN_STAY_MINUTES, START_MINUTES, poorest_day_h
-from ecovisor.studies.virtual_batteries_starts import SUN_DAYS, Inputs, Start
+from ecovisor.studies.virtual_batteries_starts import SUN_DAYS, Inputs, Start, percent
 
 
 def parameters(setting: Setting, given: Inputs) -> list[Parameter]:
@@ -23,7 +23,7 @@ def parameters(setting: Setting, given: Inputs) -> list[Parameter]:
 
     battery = setting.battery
     return [
-        one("battery", f"{battery.capacity_wh:g} Wh, empty at {battery.empty_ratio:.0%}, {battery.charge_c_rate:g} C charge, "
+        one("battery", f"{battery.capacity_wh:g} Wh, empty at {percent(battery.empty_ratio)}, {battery.charge_c_rate:g} C charge, "
             f"{battery.discharge_c_rate:g} C discharge", "paper", "section 4"),
         one("server", "4 cores, 1.35 W idle, 5 W at full load; a worker is a whole one", "paper", "section 4"),
         one("shares", "half of sun and battery each", "paper", "section 5.3.2 for the sun; the battery likewise"),
@@ -35,26 +35,28 @@ def parameters(setting: Setting, given: Inputs) -> list[Parameter]:
             f"10 W, of which half covers four workers' {setting.static_workers * 5 * (setting.evening_h - setting.morning_h):g} Wh on the "
             f"poorest of the {SUN_DAYS} days ({poorest_day_h(given.sun):.1f} h at peak) by itself, all of it through the battery: so four "
             "workers are guaranteed"),
-        one("battery at the start", f"{battery.initial_ratio:.0%} full", "assumed", "on such an array four workers leave it full every "
-            "evening; the paper does not say"),
+        one("battery at the start", f"{percent(battery.initial_ratio)} full", "assumed",
+            "on such an array four workers leave it full every evening; the paper does not say"),
         one("battery efficiency", f"{battery.charge_efficiency:g} in, {battery.discharge_efficiency:g} out", "assumed",
             "usual for lithium-ion; the paper does not say"),
         one("day", f"{setting.morning_h:g} to {setting.evening_h:g} h", "assumed", "the axis of the paper's Figure 10; the paper says "
             "'every evening' and 'the next morning'"),
         one("Spark job", f"{setting.work_core_h:g} core-h in {setting.stages} stages of {setting.tasks_per_stage} tasks, lengths spread by "
-            f"{setting.task_spread_ratio:.0%}", "assumed", "somewhat more than three days on four workers, so that there are nights in it"),
+            f"{percent(setting.task_spread_ratio)}", "assumed",
+            "somewhat more than three days on four workers, so that there are nights in it"),
         one("checkpoints", f"every evening, {setting.checkpoint_duration_s:g} s", "assumed",
             "the evening is the paper's, how long they take is not; reruns write every half hour, too"),
         one("worker start", f"{setting.startup_s:g} s", "assumed", "a Spark executor on a container that is there"),
         one("most workers", f"{setting.most_workers} of each application", "assumed", "more than half the array feeds but at noon"),
-        one("battery counts as full", f"from {setting.full_ratio:.0%}", "assumed", "charging ends there but for rounding and the buffer"),
-        one("battery carries additional workers", f"down to {setting.keep_ratio:.0%}", "assumed", "what is below is the guarantee: four "
-            "workers for a day without sun take 42 %, rounded up; a rerun stops at 90 %"),
+        one("battery counts as full", f"from {percent(setting.full_ratio)}", "assumed",
+            "charging ends there but for rounding and the buffer"),
+        one("battery carries additional workers", f"down to {percent(setting.keep_ratio)}", "assumed",
+            "what is below is the guarantee: four workers for a day without sun take 42 %, rounded up; a rerun stops at 90 %"),
         one("requests", f"{setting.service_ms:g} ms on a core (exponential), processor sharing on each worker, {setting.mean_per_s:g}/s on "
             "average by day", "assumed", "four workers answer 607/s in time: enough for the average, not for the peaks"),
         one("applications that log", f"{MEAN_APPS:g} on average, each for {MEAN_STAY_MINUTES:g} min, {START_MINUTES} min to come up",
             "assumed", "the paper says that they come and go"),
-        one("headroom", f"{setting.headroom_ratio:.0%} more requests than expected", "assumed",
+        one("headroom", f"{percent(setting.headroom_ratio)} more requests than expected", "assumed",
             "for what a minute brings; a rerun has none"),
         one("policies' tick", "1 min", "paper", "section 3.1"),
     ]  # fmt: skip

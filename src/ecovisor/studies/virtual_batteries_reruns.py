@@ -21,6 +21,7 @@ from ecovisor.studies.virtual_batteries_starts import (
     elapsed_h,
     lasting_percent,
     lost_core_h,
+    percent,
     play_spark,
     play_web,
     web_outcome,
@@ -75,7 +76,7 @@ def web_reruns(setting: Setting, given: Inputs, starts: Sequence[Start], progres
     for done, (changed, other, minutes, conclusion) in enumerate(
         (
             (
-                f"no headroom instead of {setting.headroom_ratio:.0%}",
+                f"no headroom instead of {percent(setting.headroom_ratio)}",
                 replace(setting, headroom_ratio=0.0),
                 None,
                 "what a minute brings beyond the one before it has to be met with something in hand",
@@ -128,7 +129,7 @@ def _variants(setting: Setting, given: Inputs) -> list[_Variant]:
             battery=replace(battery, initial_ratio=0.5),
         ),
         other(
-            f"additional workers go below {_HIGH_RATIO:.0%} of the battery, not {setting.keep_ratio:.0%}",
+            f"additional workers go below {percent(_HIGH_RATIO)} of the battery, not {percent(setting.keep_ratio)}",
             by(
                 "what they do not take from the battery is there the next day",
                 "clouds and afternoons end them before the evening, and their results with them",
@@ -141,7 +142,7 @@ def _variants(setting: Setting, given: Inputs) -> list[_Variant]:
             checkpoint_interval_s=_OFTEN_S,
         ),
         other(
-            f"both: below {_HIGH_RATIO:.0%}, and every {_OFTEN_S / 60.0:g} min",
+            f"both: below {percent(_HIGH_RATIO)}, and every {_OFTEN_S / 60.0:g} min",
             by(
                 "frequent checkpoints make up for early ends",
                 "frequent checkpoints make up for early ends, but for the time of writing",

@@ -229,6 +229,11 @@ def mean_and_spread(values: Any) -> tuple[float, float]:
     return float(numbers.mean()), float(numbers.std(ddof=1)) if len(numbers) > 1 else 0.0
 
 
+def percent(ratio: float) -> str:
+    """A ratio for people."""
+    return f"{100.0 * ratio:.0f} %"
+
+
 def change_percent(after: float, before: float) -> float:
     """How much larger ``after`` is than ``before``. [%]"""
     return 100.0 * (after / before - 1.0) if before else math.nan
