@@ -83,6 +83,9 @@ class Figure8:
             origins=origins(given, drawn[0]),
             notes=[
                 *NOTES,
+                "Spark's gain hangs on two assumptions that the paper does not settle: a battery that is full in the first morning, and "
+                "additional workers that it carries to the evening's checkpoint (their reruns show it). That the mean is near the paper's "
+                "number is therefore no evidence that the assumptions are the paper's.",
                 f"The picture is the first of {len(drawn)} random starts. The web application is compared over {WEB_DAYS} days of each.",
                 f"Reruns compare the first {min(_RERUN_STARTS, len(drawn))} starts before and after.",
             ],
