@@ -69,6 +69,7 @@ def app_summary(site: Site, group: Group) -> AppSummary:
         unknown_carbon_wh=total("unknown_carbon_total_wh"),
         battery_cycles=energy_wh["battery_discharge_wh"] / capacity_wh if capacity_wh > 0.0 else 0.0,
         cost=total("cost_total") if site.signals.price_per_kwh is not None else None,
+        optimum=None,
         **energy_wh,
     )
 

@@ -37,7 +37,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What people should know of the run."""
 
 
-APP_COLUMNS = tuple(field.name for field in fields(AppSummary) if field.name != "app")
+APP_COLUMNS = tuple(field.name for field in fields(AppSummary) if field.name not in ("app", "optimum"))
 SITE_COLUMNS = tuple(field.name for field in fields(SiteSummary) if field.name not in APP_COLUMNS)
 
 
