@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,15 @@ from tests.sweeps import making
 
 from ecovisor.model.errors import InputError, Unavailable
 from ecovisor.sweeps import cluster
-from ecovisor.sweeps.cluster import pack, run_on_cluster, run_there
+from ecovisor.sweeps.cluster import pack, run_on_cluster
 from ecovisor.sweeps.local import run_here, run_in_processes
 from ecovisor.sweeps.plan import Plan, plan_sweep
 from ecovisor.sweeps.sweep import Finished, run_sweep
 from ecovisor.sweeps.version import Version
 
 pytest.importorskip("distributed")
+from ecovisor.sweeps.cluster_worker import Delivery, forget, run_there  # it needs what may not be there
+
 VARIED = ["apps.job.policy.percentile=20,60,90", "apps.web.workload.demand_w=2,3.5"]
 _PATIENCE_S = 60.0
 
@@ -76,6 +78,19 @@ def workers_joined(address: str, count: int) -> None:
         client.wait_for_workers(count, timeout=_PATIENCE_S)
 
 
+def bundles_in_workers(address: str) -> list[int]:
+    import distributed
+
+    def count() -> int:  # a local function travels as it is: workers do not know this module
+        from ecovisor.sweeps import cluster_worker
+
+        return len(cluster_worker._BUNDLES) + len(cluster_worker._PLACES)
+
+    untyped: Any = distributed
+    with untyped.Client(address, set_as_default=False) as client:
+        return list(client.run(count).values())
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A scheduler and two workers, each in a folder of its own."""
@@ -104,6 +119,7 @@ def test_a_cluster_gives_the_same_bytes_as_processes_and_as_one_after_the_other(
     run_sweep(plan, tmp_path / "processes", lambda tasks: run_in_processes(plan.base, tasks, 2))
     assert bytes_of(tmp_path / "dask") == bytes_of(tmp_path / "here") == bytes_of(tmp_path / "processes")
     assert b"failed" in bytes_of(tmp_path / "dask")[0]
+    assert bundles_in_workers(running.address) == [0, 0], "nothing of it is left there"
 
 
 def test_a_worker_that_is_killed_costs_nothing_but_time(running: Cluster, tmp_path: Path) -> None:
@@ -140,20 +156,23 @@ def test_files_and_plug_ins_travel(tmp_path: Path) -> None:
     assert {path.name for path in plan.paths} == {"carbon.csv", "elsewhere.csv", "slow.py"}
     expected = list(run_here(plan.base, plan.tasks))
     bundle = pack(plan.base, plan.paths)
+    Delivery(bundle).setup(None)
     (tmp_path / "scenario").rename(tmp_path / "gone")
     elsewhere.unlink()
     for task, here in zip(plan.tasks, expected, strict=True):
-        there = run_there(bundle, task)
+        there = run_there(task, token=bundle.token, version=bundle.version)
         assert (there.apps, there.site) == (here.apps, here.site)
         assert str(there.error).partition("; known")[0] == str(here.error).partition("; known")[0]
     assert [outcome.error is None for outcome in expected] == [True, True, True, False]
+    forget(bundle.token)
+    with pytest.raises(Unavailable, match="a worker was not given the scenario"):
+        run_there(plan.tasks[0], token=bundle.token, version=bundle.version)
 
 
 def test_workers_with_another_ecovisor_are_refused(running: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = plan_sweep(str(making.make(tmp_path / "scenario")), VARIED)
-    bundle = replace(pack(plan.base, plan.paths), version=Version("0.0.1", "other"))
     with pytest.raises(Unavailable, match=r"it has ecovisor .*, here it is ecovisor 0\.0\.1 \(sources other\)"):
-        run_there(bundle, plan.tasks[0])
+        run_there(plan.tasks[0], token="any", version=Version("0.0.1", "other"))
     monkeypatch.setattr(cluster, "this_version", lambda: Version("99.0", "newer"))
     with pytest.raises(Unavailable, match=r"worker tcp://127\.0\.0\.1:\d+: it has ecovisor .* install the same on both"):
         swept(plan, tmp_path / "out", running.address)
