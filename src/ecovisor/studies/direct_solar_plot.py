@@ -42,7 +42,7 @@ def second_axis(ax: Axes, colour: str) -> Axes:
     other = ax.twinx()
     other.spines[["top", "left"]].set_visible(False)
     other.tick_params(colors=colour, labelsize=9)
-    return other  # type: ignore[return-value]  # twinx gives the class of its axes
+    return other
 
 
 def entitle(ax: Axes, title: str, legend_rows: int = 1) -> None:

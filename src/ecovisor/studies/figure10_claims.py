@@ -14,6 +14,9 @@ from ecovisor.studies import direct_solar as ds
 from ecovisor.studies.direct_solar_caps import Outcome, Setting, at
 from ecovisor.studies.findings import Claim, Number, Parameter
 
+#: Its reruns name it.
+EFFICIENCY_RISES = "The more sun there is, the more work is done with each joule"
+
 _TEXT, _CAPTION, _TAKEAWAY = "section 5.4.2", "caption of figure 10", "section 5.4, Key Takeaway"
 #: Caps above the sun by less than this are rounding. [W]
 _ROUNDING_W = 1e-9
@@ -82,7 +85,7 @@ def claims(outcomes: Sequence[Outcome], levels: Sequence[int], noted: Mapping[st
             source=_TEXT,
         ),
         Claim(
-            text="The more sun there is, the more work is done with each joule",
+            text=EFFICIENCY_RISES,
             held=not falls,
             evidence=f"{efficiency[0]:.0f} node-s/kJ at {levels[0]} % of the sun, {min(efficiency):.0f} at the least, "
             f"{efficiency[-1]:.0f} at {levels[-1]} %; " + (f"falls from {', '.join(falls)}" if falls else "rises at every step"),

@@ -10,6 +10,7 @@ from ecovisor.model.series import Series
 from ecovisor.presets import SERVERS, ServerParameters
 from ecovisor.studies import direct_solar as ds
 from ecovisor.studies.direct_solar_caps import Outcome, Setting, at, play
+from ecovisor.studies.figure10_claims import EFFICIENCY_RISES
 from ecovisor.studies.findings import Rerun
 
 #: Half the sun: enough for all nodes most of the day, and little enough for caps to matter. [%]
@@ -93,7 +94,7 @@ def reruns(setting: Setting, day: Series, outcomes: Sequence[Outcome], seeds: Se
     before = _improvement([one for one in at(outcomes, LEVEL_PERCENT) if one.seed in seeds])
     found = []
     for changed, fields, if_less, if_more in _CHANGES:
-        changed_setting = replace(setting, **fields)  # type: ignore[arg-type]  # the fields' names and types stand above
+        changed_setting = replace(setting, **fields)
         after = _improvement([play(changed_setting, day, LEVEL_PERCENT, seed) for seed in seeds])
         conclusion = if_less if after < before - _HARDLY else if_more
         found.append(Rerun(name=_SHORTENED, changed=changed, before=before, after=after, unit="%", conclusion=conclusion))
@@ -102,11 +103,11 @@ def reruns(setting: Setting, day: Series, outcomes: Sequence[Outcome], seeds: Se
     after = _rise([play(frugal, day, level, seed) for level in (10, 20) for seed in seeds])
     found.append(
         Rerun(
-            name="work per energy, dynamic, rise from 10 to 20 % of the sun",
+            name=EFFICIENCY_RISES,
             changed="idle power of a node 0.5 W instead of 1.35 W, so that all ten can run at 10 %",
             before=rise,
             after=after,
-            unit="node-s/kJ",
+            unit="node-s/kJ from 10 to 20 % of the sun",
             conclusion="Where all ten nodes run at both levels more sun means more work per joule, as the paper says; where the sun "
             "is not even enough for their idle power, running fewer of them keeps efficiency up."
             if after > max(rise, 0.0)

@@ -13,6 +13,9 @@ from ecovisor.studies import direct_solar as ds
 from ecovisor.studies.direct_solar_replicas import Outcome, Setting, at
 from ecovisor.studies.findings import Claim, Number, Parameter
 
+#: Its reruns name it.
+EFFICIENCY_FALLS = "The more excess sun there is, the less work is done with each joule, for it is spent on replicas"
+
 _TEXT, _TAKEAWAY = "section 5.4.2", "section 5.4, Key Takeaway"
 _ROUNDING_WH, _ROUNDING_PERCENT = 1e-9, 1e-9
 
@@ -25,12 +28,13 @@ def mean_at(outcomes: Sequence[Outcome], levels: Sequence[int], value: Callable[
 def numbers(outcomes: Sequence[Outcome], levels: Sequence[int]) -> list[Number]:
     """What figure 11 shows. The paper prints no numbers, and its axes are lost with the picture."""
     rows = []
-    for name, unit, value in (
+    shown: tuple[tuple[str, str, Callable[[Outcome], float]], ...] = (
         ("run time", "h", lambda one: one.replicas.runtime_h),
         ("run time shortened by replicas", "%", lambda one: one.shortened_percent),
         ("work per energy", "node-s/kJ", lambda one: one.replicas.efficiency_node_s_per_kj),
         ("energy of discarded work", "Wh", lambda one: one.wasted_wh),
-    ):
+    )
+    for name, unit, value in shown:
         for level in levels:
             values = [value(one) for one in at(outcomes, level)]
             row = Number(name=f"{name}, {level} % of the sun", unit=unit, paper=None, ours=fmean(values), spread=pstdev(values))
@@ -79,7 +83,7 @@ def claims(outcomes: Sequence[Outcome], levels: Sequence[int]) -> list[Claim]:
             source=_TEXT,
         ),
         Claim(
-            text="The more excess sun there is, the less work is done with each joule, for it is spent on replicas",
+            text=EFFICIENCY_FALLS,
             held=not rises,
             evidence=f"{_listed(levels, efficiency, 'node-s/kJ')}; "
             + (f"rises from {', '.join(rises)}" if rises else "falls at every step"),

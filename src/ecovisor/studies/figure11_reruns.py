@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
+from typing import Any
 
 from ecovisor.model.series import Series
 from ecovisor.presets import ServerParameters
 from ecovisor.studies import direct_solar as ds
 from ecovisor.studies.direct_solar_replicas import Outcome, Setting, at, play
+from ecovisor.studies.figure11_claims import EFFICIENCY_FALLS
 from ecovisor.studies.findings import Rerun
 
 #: Starts that are run again at most.
@@ -17,10 +19,10 @@ STARTS = 5
 #: Between these the efficiency is compared, and the run time at the second. [%]
 FROM_PERCENT, SHORT_PERCENT, TO_PERCENT = 100, 150, 300
 _FREE_IDLING = ServerParameters(ds.SERVER.cores, (0.0, ds.FULL_W))
-_CHANGE = f"work per energy, from {FROM_PERCENT} to {TO_PERCENT} % of the sun"
+_CHANGE_UNIT = f"node-s/kJ from {FROM_PERCENT} to {TO_PERCENT} % of the sun"
 _SHORTENED = f"run time shortened by replicas, {SHORT_PERCENT} % of the sun"
 
-_OF_EFFICIENCY = (
+_OF_EFFICIENCY: tuple[tuple[str, dict[str, Any], str], ...] = (
     (
         "steady sun: the day's peak from morning to evening",
         {"steady": True},
@@ -33,7 +35,7 @@ _OF_EFFICIENCY = (
         "paper. Otherwise the first replicas save more, in waiting nodes and slow tasks cut short, than they cost.",
     ),
 )
-_OF_RUNTIME = (
+_OF_RUNTIME: tuple[tuple[str, dict[str, Any]], ...] = (
     ("one replica of a task at a time instead of four", {"most_replicas": 1}),
     ("stragglers half as frequent", {"straggler_ratio": 0.1}),
     ("no stragglers", {"straggler_ratio": 0.0}),
@@ -48,13 +50,15 @@ def reruns(setting: Setting, day: Series, outcomes: Sequence[Outcome], seeds: Se
     found = []
     before = _change(known)
     for changed, fields, falls in _OF_EFFICIENCY:
-        changed_setting = replace(setting, **fields)  # type: ignore[arg-type]  # the fields' names and types stand above
+        changed_setting = replace(setting, **fields)
         after = _change([play(changed_setting, day, level, seed) for level in (FROM_PERCENT, TO_PERCENT) for seed in seeds])
         conclusion = falls if after < 0.0 else "Even so more sun means more work per joule."
-        found.append(Rerun(name=_CHANGE, changed=changed, before=before, after=after, unit="node-s/kJ", conclusion=conclusion))
+        found.append(
+            Rerun(name=EFFICIENCY_FALLS, changed=changed, before=before, after=after, unit=_CHANGE_UNIT, conclusion=conclusion)
+        )
     before = _shortened(known)
     for changed, fields in _OF_RUNTIME:
-        changed_setting = replace(setting, **fields)  # type: ignore[arg-type]  # as above
+        changed_setting = replace(setting, **fields)
         after = _shortened([play(changed_setting, day, SHORT_PERCENT, seed) for seed in seeds])
         conclusion = f"{'Less' if after < before - 1.0 else 'More' if after > before + 1.0 else 'As much'} is gained by replicas."
         found.append(Rerun(name=_SHORTENED, changed=changed, before=before, after=after, unit="%", conclusion=conclusion))
