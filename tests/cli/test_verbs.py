@@ -163,7 +163,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 def test_a_run_that_is_ended_by_a_signal_leaves_nothing(tmp_path: Path, number: signal.Signals, status: int) -> None:
     code = """
 import sys, time, types, ecovisor
-def simulate(scenario, folder, *, sink, progress):
+def simulate(scenario, folder, *, sink, progress, optimum):
     print("running", flush=True)
     time.sleep(60)
 ecovisor.assembly = sys.modules["ecovisor.assembly"] = types.SimpleNamespace(simulate=simulate)
