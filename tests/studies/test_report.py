@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.studies.made_up_study import FAILED_CLAIM, BadlyDrawn, Calm, Waiting
 
@@ -103,18 +103,22 @@ def test_without_matplotlib_the_tables_are_there_and_a_note_says_so(tmp_path: Pa
     assert (record.folder / "hours.csv").is_file()
 
 
-@pytest.mark.parametrize("layout", ["constrained", "tight", None])
-def test_pictures_of_modelled_series_say_so_in_room_of_their_own(layout: str | None) -> None:
-    from matplotlib import pyplot
+@given(st.integers(150, 400), st.integers(150, 300))
+@settings(max_examples=20, deadline=None)
+def test_a_line_below_a_picture_leaves_the_picture_as_it_is(
+    tmp_path_factory: pytest.TempPathFactory, width: int, height: int
+) -> None:
+    import numpy as np
+    from matplotlib import image
 
-    figure, axes = pyplot.subplots(figsize=(4, 4), layout=layout)
-    axes.set_xlabel("time")
-    study_folder._say_modelled(figure)
-    figure.canvas.draw()
-    (line,) = (text for text in figure.texts if "modelled" in text.get_text())
-    assert not line.get_window_extent().overlaps(axes.xaxis.label.get_window_extent())
-    assert figure.get_size_inches()[1] == pytest.approx(4.24)
-    pyplot.close(figure)
+    path = tmp_path_factory.mktemp("picture") / "a.png"
+    before = np.random.default_rng(width * height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    image.imsave(path, before)
+    study_folder._write_below(path, "modelled")
+    after = np.rint(255 * image.imread(path)[:, :, :3]).astype(np.uint8)
+    assert after.shape == (height + 32, width, 3)
+    assert (after[:height] == before).all()
+    assert after[height:].min() < 180
 
 
 def test_a_folder_is_there_when_it_is_whole(tmp_path: Path) -> None:

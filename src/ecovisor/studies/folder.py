@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -28,15 +28,12 @@ from ecovisor.studies.record import INFO, Record, describe, read_record, write_t
 from ecovisor.studies.report_markdown import study_page
 from ecovisor.studies.study import Context, Study
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 README = "README.md"
 NO_PICTURES = "no plots: matplotlib is not installed; pip install 'ecovisor[plots]'"
 _ON_MODELLED = "modelled input series, no measured data"
 _DOTS_PER_INCH = 140
-#: Height of the line on pictures of modelled series.
-_LINE_INCHES = 0.24
+#: Height of the strip below pictures of modelled series. [dots]
+_STRIP = 32
 _LIBRARIES = ("numpy", "matplotlib", "msgspec", "numba", "scipy", "highspy")
 
 
@@ -105,29 +102,27 @@ def _draw(study: Study, record: Record) -> tuple[list[dict[str, str]], list[str]
     pictures = []
     with matplotlib.rc_context():
         for name, (figure, caption) in study.draw(record.findings).items():
+            path = record.folder / f"{name}.png"
+            figure.savefig(path, dpi=_DOTS_PER_INCH, format="png")
             if record.modelled:
-                _say_modelled(figure)
-            figure.savefig(record.folder / f"{name}.png", dpi=_DOTS_PER_INCH, format="png")
+                _write_below(path, _ON_MODELLED)
             pyplot.close(figure)
             pictures.append({"file": f"{name}.png", "caption": caption})
     return pictures, []
 
 
-def _say_modelled(figure: Figure) -> None:
-    """A small line below the picture, in room of its own."""
-    from matplotlib.layout_engine import ConstrainedLayoutEngine, TightLayoutEngine
+def _write_below(path: Path, line: str) -> None:
+    """Add a strip with a small line below a picture, which stays as it is to the pixel."""
+    from matplotlib import image, pyplot
 
-    width, height = figure.get_size_inches()
-    line_ratio = _LINE_INCHES / (height + _LINE_INCHES)
-    figure.set_size_inches(width, height + _LINE_INCHES)
-    engine = figure.get_layout_engine()
-    if isinstance(engine, ConstrainedLayoutEngine):
-        engine.set(rect=(0.0, line_ratio, 1.0, 1.0 - line_ratio))
-    elif isinstance(engine, TightLayoutEngine):
-        engine.set(rect=(0.0, line_ratio, 1.0, 1.0))
-    else:
-        figure.subplots_adjust(bottom=figure.subplotpars.bottom * (1.0 - line_ratio) + line_ratio)
-    figure.text(0.995, 0.004, _ON_MODELLED, ha="right", va="bottom", fontsize=8, style="italic", color="#6B747C")
+    picture = image.imread(path)
+    height, width = picture.shape[:2]
+    size = ((width + 0.5) / _DOTS_PER_INCH, (height + _STRIP + 0.5) / _DOTS_PER_INCH)  # what is left of a dot is cut off
+    figure = pyplot.figure(figsize=size, dpi=_DOTS_PER_INCH)
+    figure.figimage(picture, 0, _STRIP, origin="upper")
+    figure.text(0.995, 9 / (height + _STRIP), line, ha="right", va="bottom", fontsize=8, style="italic", color="#6B747C")
+    figure.savefig(path, dpi=_DOTS_PER_INCH, format="png")
+    pyplot.close(figure)
 
 
 @contextmanager
