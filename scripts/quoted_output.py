@@ -55,7 +55,11 @@ def run(command: str, folder: Path) -> list[str]:
     words = [os.path.expandvars(word) for word in shlex.split(command.replace("\\\n", " "))]
     program = {"ecovisor": [sys.executable, "-c", _ECOVISOR], "python": [sys.executable]}[words[0]]
     with tempfile.TemporaryDirectory() as scratch:
-        more = {"simulate": ["--out", f"{scratch}/run", "--no-plots"], "sweep": ["--out", f"{scratch}/run"]}.get(words[1], [])
+        more = {
+            "simulate": ["--out", f"{scratch}/run", "--no-plots"],
+            "sweep": ["--out", f"{scratch}/run"],
+            "study": ["--out", f"{scratch}/run"],
+        }.get(words[1], [])
         environment = {**os.environ, "COLUMNS": "140", "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"}
         done = subprocess.run(
             [*program, *words[1:], *more], cwd=folder, capture_output=True, encoding="utf-8", env=environment, check=False
