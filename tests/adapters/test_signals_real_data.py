@@ -62,6 +62,7 @@ def test_the_seven_hours_missing_in_april_2021_are_found() -> None:
     assert load(CALIFORNIA, **window, max_gap="7h").series.quality is Quality.ESTIMATED
 
 
+@pytest.mark.slow
 def test_a_minute_of_lyngby_irradiance_becomes_an_array_in_another_year() -> None:
     settings: dict[str, Any] = {"name": "solar", "column": "GHI", "unit": "W/m2", "scale_to_peak_w": 400.0, "align": "year"}
     run: dict[str, Any] = {"start": "2021-06-01T00:00Z", "end": "2021-07-01T00:00Z"}

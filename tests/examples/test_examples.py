@@ -155,6 +155,7 @@ def _replay(folder: Path) -> None:
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
 
 
+@pytest.mark.slow
 @needs_data
 def test_two_weeks_of_california_2020_replay(tmp_path: Path) -> None:
     _replay(_california(tmp_path, "run.start=2020-02-24T00:00:00Z", "run.duration=14d"))
@@ -185,6 +186,7 @@ def test_pages_on_published_series_quote_what_their_commands_print(example: str,
     assert QUOTED.current(page) == page.read_text("utf-8"), "run: python scripts/quoted_output.py"
 
 
+@pytest.mark.slow
 def test_being_wide_costs_energy_and_pays_only_in_the_cleanest_hours(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     keys = ["apps.job.policy.percentile=10,20,30,50,80", "apps.job.policy.scale=1,2,3"]
     words = [word for key in keys for word in ("--vary", key)]

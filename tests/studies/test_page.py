@@ -33,6 +33,7 @@ def test_the_page_lists_the_files_that_are_read() -> None:
     assert set(re.findall(r"^\| `([^`]*)` \|", PAGE, re.MULTILINE)) == set(FILES)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not all((DATA / file).is_file() for file in FILES), reason=f"data sets not there: {DATA} (set ECOVISOR_DATA)")
 def test_the_output_on_the_page_is_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = importlib.util.spec_from_file_location("quoted_output", ROOT / "scripts" / "quoted_output.py")

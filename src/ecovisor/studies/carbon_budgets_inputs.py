@@ -137,9 +137,9 @@ def parameters(setting: Setting, inputs: Inputs) -> list[Parameter]:
         Parameter(
             name="headroom",
             value=f"{setting.headroom_ratio:.0%} over the requests expected",
-            kind="assumed",
-            source="the dynamic policy sees the load of the tick that ended; with 5 % it is late for a tick on the modelled requests, "
-            "which vary from minute to minute",
+            kind="fitted",
+            source="to the sentence that the dynamic policy is never late: it sees the load of the tick that ended; with 5 %, tried first, "
+            "it was late in 15 of 70 runs on the modelled requests, which vary by the minute, and in none on the published",
         ),
         Parameter(
             name="tick", value=f"{setting.tick_s / 60.0:g} min", kind="assumed", source="the step of the authors' carbon trace"

@@ -76,8 +76,8 @@ class Figure6:
             notes=[
                 "Latency is that of a queueing model (processor sharing in each worker), which a test holds against a discrete-event "
                 "simulation; where requests exceed the capacity it is that of a queue that grows and drains as a fluid.",
-                "The differences in carbon at the authors' 48 hours are fitted, by the load of each application; shifted requests and the "
-                "year are not.",
+                "The differences in carbon at the authors' 48 hours are fitted, by the load of each application, and the number of "
+                "containers to when the static policy is late: neither is evidence of its own. Shifted requests and the year are not.",
                 "The year's requests are scaled to its mean intensity, so that they are as demanding as those of the 48 hours.",
                 "The year is run in ticks of 5 min.",
                 *([_ON_MODELLED] if context.traces.modelled else []),

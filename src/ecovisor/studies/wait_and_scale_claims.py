@@ -171,7 +171,7 @@ def _better_than_system(application: Application, sets: Sets) -> Claim:
         best = scaled(best_factor(application, outcomes))
         ours, system = product_gh(outcomes, best), product_gh(outcomes, SUSPEND_RESUME)
         held.append(ours < system)
-        told.append(f"{label} {title_of(best)} {ours:.4g} g·h, suspend-resume {system:.4g} g·h")
+        told.append(f"{label} {title_of(best)} {_plain(ours)} g·h, suspend-resume {_plain(system)} g·h")
     return Claim(
         text=f"{application.title}: {BETTER_TRADE}",
         held=all(held),
@@ -189,3 +189,8 @@ def _both(sets: Sets) -> list[tuple[str, Outcomes]]:
 
 def _change(values: Mapping[str, Floats], policy: str, against: str) -> float:
     return float(np.nanmean(values[policy]) / np.nanmean(values[against])) - 1.0
+
+
+def _plain(value: float) -> str:
+    """Four digits, never with an exponent."""
+    return f"{float(f'{value:.4g}'):,.12g}"
