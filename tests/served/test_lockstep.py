@@ -59,6 +59,15 @@ POLICIES = {
     "battery-arbitrage": 'kind = "battery-arbitrage"',
     "static-carbon-rate": 'kind = "static-carbon-rate", carbon_rate_g_per_h = 1.5',
     "carbon-agnostic": 'kind = "carbon-agnostic"',
+    "carbon-rate-workers": 'kind = "carbon-rate-workers", options = { carbon_rate_g_per_h = 2.5, worker_w = 5.0 }',
+    "battery-smoothing": 'kind = "battery-smoothing", options = { workers = 2 }',
+    "opportunistic-workers": 'kind = "opportunistic-workers", options = { workers = 1, most_workers = 3 }',
+    "equal-caps": 'kind = "equal-caps"',
+    "balanced-caps": 'kind = "balanced-caps"',
+    "straggler-replicas": 'kind = "straggler-replicas", options = { full_w = 5.0 }',
+    "latency-workers": 'kind = "latency-workers", options = { slo_p95_ms = 60, service_ms = 10 }',
+    "dynamic-carbon-budget": """kind = "dynamic-carbon-budget", options = { budget_g = 30, horizon_s = 86400, slo_p95_ms = 60,
+        service_ms = 10, worker_w = 5.0 }""".replace("\n", " "),
 }
 
 
