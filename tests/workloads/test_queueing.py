@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import simpy
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ecovisor.library.queueing import ResponseModel, Workers
@@ -26,6 +26,7 @@ inflows = st.lists(st.tuples(rates, rates), min_size=1, max_size=30)
 
 
 @given(backlog=st.floats(0.0, 1e4), ticks=inflows, timeout=st.floats(0.1, 60.0), tick_s=st.floats(1.0, 600.0))
+@example(backlog=0.0, ticks=[(1.0, 5e-324)], timeout=0.75, tick_s=1.0)
 def test_every_request_is_served_dropped_or_waits(
     backlog: float, ticks: list[tuple[float, float]], timeout: float, tick_s: float
 ) -> None:

@@ -100,7 +100,12 @@ def _begin(name: str, folder: Path, settings: Settings) -> tuple[BaseProcess, Co
     context = get_context("spawn")  # a forked copy of threads and locks that are held is no place to work in
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(name, folder, settings, theirs), name=name, daemon=True)
-    process.start()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, "pthread_sigmask") else None
+    try:
+        process.start()  # it has the mask, until it ignores the signal
+    finally:
+        if before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
     theirs.close()
     return process, ours
 
@@ -127,6 +132,8 @@ def _work(name: str, folder: Path, settings: Settings, pipe: Connection) -> None
     """In the process of one study."""
     with suppress(ValueError):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
     def tell(_name: str, what: str, done_ratio: float) -> None:
         pipe.send(("progress", what, done_ratio))

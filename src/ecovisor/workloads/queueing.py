@@ -71,7 +71,8 @@ def fluid_tick(backlog: float, arrivals_per_s: float, capacity_per_s: float, tim
         served = first + arrivals_per_s * tick_s if drains else capacity_per_s * tick_s
         p95 = max(first + net_per_s * _LATE_RATIO * tick_s, 0.0)
         area = (first + last) / 2.0 * (until_empty_s if drains else tick_s)
-    return FluidTick(served, dropped, last, area / tick_s / capacity_per_s, p95 / capacity_per_s)
+    wait_mean_s, wait_p95_s = area / tick_s / capacity_per_s, p95 / capacity_per_s
+    return FluidTick(served, dropped, last, min(wait_mean_s, timeout_s), min(wait_p95_s, timeout_s))  # but for rounding they are
 
 
 def service_tick(
