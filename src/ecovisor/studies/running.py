@@ -7,16 +7,16 @@ Each writes its folder by `folder.run_study`; nothing but progress and errors co
 from __future__ import annotations
 
 import os
-import signal
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from ecovisor.adapters.spawning import start_deaf, stay_deaf
 from ecovisor.model.errors import EcovisorError
 from ecovisor.studies import registry
 from ecovisor.studies.folder import run_study
@@ -100,12 +100,7 @@ def _begin(name: str, folder: Path, settings: Settings) -> tuple[BaseProcess, Co
     context = get_context("spawn")  # a forked copy of threads and locks that are held is no place to work in
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(name, folder, settings, theirs), name=name, daemon=True)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, "pthread_sigmask") else None
-    try:
-        process.start()  # it has the mask, until it ignores the signal
-    finally:
-        if before is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    start_deaf(process)
     theirs.close()
     return process, ours
 
@@ -130,10 +125,7 @@ def _hear(name: str, running: _Running, listener: Listener) -> str | None:
 
 def _work(name: str, folder: Path, settings: Settings, pipe: Connection) -> None:
     """In the process of one study."""
-    with suppress(ValueError):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    stay_deaf()  # whoever started it ends it
 
     def tell(_name: str, what: str, done_ratio: float) -> None:
         pipe.send(("progress", what, done_ratio))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 from collections import deque
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from multiprocessing import connection
 from typing import Any
 
+from ecovisor.adapters.spawning import start_deaf, stay_deaf
 from ecovisor.sweeps.outcomes import Outcome
 from ecovisor.sweeps.running import Base, Runner, Task
 
@@ -87,7 +87,7 @@ class _Pool:
     def _start(self) -> _Worker:
         ours, theirs = self._spawning.Pipe()
         process = self._spawning.Process(target=_serve, args=(theirs, self._base), daemon=True)
-        process.start()
+        start_deaf(process)
         theirs.close()
         return _Worker(process, ours)
 
@@ -129,7 +129,7 @@ class _Pool:
 
 def _serve(pipe: connection.Connection[Any, Any], base: Base) -> None:
     """What a process does, until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started it
+    stay_deaf()
     sys.stdout = sys.stderr
     threading.Thread(target=_end_with_parent, daemon=True).start()
     runner = Runner(base)
