@@ -23,6 +23,7 @@ if __name__ == "__main__":
     ours, theirs = spawning.Pipe()
     process = spawning.Process(target=work, args=(theirs,))
     start_deaf(process)
+    theirs.close()
     os.kill(process.pid, signal.SIGINT)  # long before it has imported anything
     print(ours.recv(), flush=True)
     process.join()

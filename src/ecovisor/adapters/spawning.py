@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 
 
@@ -12,6 +13,7 @@ def start_deaf(process: BaseProcess) -> None:
     if not hasattr(signal, "pthread_sigmask"):
         process.start()
         return
+    resource_tracker.ensure_running()  # it would undo the mask
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()  # it has the mask from us
