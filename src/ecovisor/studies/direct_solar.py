@@ -33,6 +33,8 @@ FULL_W = SERVER.power_curve_w[-1]
 Job = Synchronous | Replicas
 #: The app holds all of the sun, and of nothing else.
 ALL_SUN = AppShares(0.0, 1.0, 0.0, 0.0)
+#: For both figures' notes.
+NO_BOUND = "There is no bound beside these figures: nothing is imported, so the least carbon is zero under every policy."
 #: Ticks between looks at whether the job is complete.
 _LOOK_TICKS = 120
 

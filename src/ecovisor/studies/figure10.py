@@ -153,4 +153,5 @@ def _notes(outcomes: Sequence[Outcome]) -> list[str]:
         "all ten at once, as the paper words its static policy, would never run anything.",
         "The dynamic policy sees nothing but each container's power and cap. It knows neither the imbalance nor the stragglers.",
         "Power of a suspended container is 0: the nodes are taken to sleep and to wake at once.",
+        ds.NO_BOUND,
     ]

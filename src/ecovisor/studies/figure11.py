@@ -51,6 +51,7 @@ class Figure11:
                 "Without replicas the same job runs under equal caps: what replicas add is the difference at the same sun.",
                 "At 100 % the sun is enough for ten nodes at full power only at the day's brightest; on a day with clouds more sun "
                 "first of all brings the ten nodes nearer to full power.",
+                ds.NO_BOUND,
                 "Power of a suspended container is 0: spare nodes are asleep until they are needed, and wake at once.",
             ],
         )

@@ -80,6 +80,7 @@ class Figure6:
                 "containers to when the static policy is late: neither is evidence of its own. Shifted requests and the year are not.",
                 "The year's requests are scaled to its mean intensity, so that they are as demanding as those of the 48 hours.",
                 "The year is run in ticks of 5 min.",
+                "There is no bound beside these figures: requests cannot wait for clean power, so a service has no cheapest hours.",
                 *([_ON_MODELLED] if context.traces.modelled else []),
             ],
         )

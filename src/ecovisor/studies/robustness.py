@@ -202,6 +202,7 @@ def _notes(traces: Traces, results: Results) -> list[str]:
         f"Of {jobs} jobs under each forecast these were not done when their run ended, and are in no mean: {told}.",
         "A forecast that is too low makes jobs wait for cleaner hours than they would have: it may save more carbon, at the price of time.",
         "The day-ahead forecast is taken as known for the whole window of 48 h; the second day's is published later.",
+        "There is no bound beside these figures: these jobs have no deadline, and waiting long enough any of them is as clean as can be.",
     ]
     if traces.modelled:
         notes.append("All series are modelled, for want of data sets, and so are all day-ahead forecasts.")
