@@ -148,11 +148,3 @@ def test_on_the_authors_trace_the_dynamic_policy_meets_its_objective_with_less_c
         assert pair.static.late_h > 2.0
         assert pair.static.hours_h[pair.static.late].min() > 32.0
         assert -30.0 < pair.carbon_percent < -15.0
-
-
-@pytest.mark.slow
-@needs_data
-def test_every_claim_of_both_figures_holds_on_the_published_series() -> None:
-    context = Context(traces=Traces(DATA))
-    for study in (Figure6(), Figure7()):
-        assert [claim.text for claim in study.run(context).claims if not claim.held] == []

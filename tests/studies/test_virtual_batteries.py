@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 from array import array
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,7 +37,6 @@ from ecovisor.studies.virtual_batteries_starts import (
     web_outcome,
 )
 
-DATA = Path(os.environ.get("ECOVISOR_DATA", Path(__file__).parents[3] / "shared/data"))
 #: A job that ends on its first day.
 SHORT = Setting(work_core_h=80.0, tasks_per_stage=20)
 
@@ -160,17 +157,6 @@ def test_figure_8_on_modelled_series() -> None:
     assert all(claim.held for claim in findings.claims), [claim.text for claim in findings.claims if not claim.held]
     assert {name for name, _ in study.draw(findings).items()} == {"fig8", "fig8-run-times"}
     close_all()
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not DATA.is_dir(), reason=f"the published series are not in {DATA}; set ECOVISOR_DATA")
-def test_figure_8_on_measured_series() -> None:
-    findings = Figure8().run(Context(traces=Traces(DATA), seeds=4))
-    assert all(claim.held for claim in findings.claims), [claim.text for claim in findings.claims if not claim.held]
-    run_time = findings.numbers[0]
-    assert run_time.paper == -39.0
-    assert run_time.ours < -20.0
-    assert {one.name for one in findings.reruns} <= {number.name for number in findings.numbers}
 
 
 def close_all() -> None:

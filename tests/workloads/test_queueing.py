@@ -213,9 +213,9 @@ def speed_at(cap_w: float) -> float:
         (2, 4, 30.0, 0.7, 4000),
         *(
             pytest.param(workers, cores, cap_w, load, 20_000, marks=pytest.mark.slow)
-            for workers, cores in ((1, 1), (3, 4), (4, 2))
+            for workers, cores in ((1, 1), (3, 4))
             for cap_w in (1e9, 20.0)
-            for load in (0.3, 0.6, 0.85)
+            for load in (0.3, 0.85)
         ),
     ],
 )
@@ -247,7 +247,7 @@ def varied(random_: random.Random) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("scv", "draw"), [(0.5, even), (4.0, varied)])
-@pytest.mark.parametrize("load", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("load", [0.2, 0.8])
 def test_for_other_service_times_the_mean_is_exact_and_the_percentile_within_fifteen_per_cent(
     scv: float, draw: Draw, load: float
 ) -> None:
@@ -263,8 +263,8 @@ def test_for_other_service_times_the_mean_is_exact_and_the_percentile_within_fif
         (4, 0.6, 0.7, 4000),
         *(
             pytest.param(cores, speed, load, 20_000, marks=pytest.mark.slow)
-            for cores, speed in ((1, 1.0), (4, 0.5), (16, 1.0), (40, 0.8))
-            for load in (0.3, 0.6, 0.85)
+            for cores, speed in ((4, 0.5), (40, 0.8))
+            for load in (0.3, 0.85)
         ),
     ],
 )
