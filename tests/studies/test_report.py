@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.studies.made_up_study import FAILED_CLAIM, BadlyDrawn, Calm, Waiting
 
@@ -268,6 +268,8 @@ def test_figures_have_their_names() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4), st.floats(0.0, 1e3)), min_size=1, max_size=5))
+@example([(0.0, 0.0, 5e-324)])
+@example([(0.0, 1e-11, 0.0)])
 def test_everything_drawn_lies_in_the_drawing(values: list[tuple[float, float, float]]) -> None:
     rows = [("Figure 4", Number(name="x" * 80, unit="%", paper=paper, ours=ours, spread=spread)) for paper, ours, spread in values]
     drawing = paper_and_ours(rows, "%")

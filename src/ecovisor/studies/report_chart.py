@@ -62,9 +62,13 @@ def _bar(kind: str, first: float, last: float) -> str:
     return f'<i class="{kind}" style="left:{first:.2f}%;width:{last - first:.2f}%"></i>'
 
 
+#: Values that are no further apart are all zero.
+_NOTHING = 1e-12
+
+
 def _axis(low: float, high: float) -> tuple[float, float, float]:
     """Round bounds around the values, and the distance of the lines between them."""
-    rough = ((high - low) or 1.0) / 5.0
+    rough = (high - low if high - low > _NOTHING else 1.0) / 5.0
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if factor * power >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
